@@ -1,0 +1,52 @@
+"""Collections of documents: who writes them, what states they know, and which fields can be searched."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection has one owner; everybody else reads, or asks by message (model.md, "Who writes")."""
+
+    name: str
+    owner: str
+    states: tuple[str, ...]
+    indexes: tuple[str, ...] = ()
+    """Dotted body fields that `find` may filter and order by, besides tenant and state."""
+    unique: tuple[tuple[str, ...], ...] = ()
+
+
+JOB_STATES = ("ready", "leased", "done", "dead", "cancelled", "parked", "unschedulable", "unavailable")
+JOB_TERMINAL = ("done", "dead", "cancelled", "unschedulable", "unavailable")
+RUN_STATES = ("accepted", "preparing", "analysing", "fusing", "analysed", "rejected", "failed", "cancelled", "erased")
+RUN_TERMINAL = ("analysed", "rejected", "failed", "cancelled", "erased")
+
+COLLECTIONS: tuple[Collection, ...] = (
+    Collection("cases", "upload", ("open", "cancelled"), ("name", "created_at")),
+    Collection("uploads", "upload", ("open", "complete", "aborted"), ("case", "idempotency_key")),
+    Collection("items", "upload", ("accepted", "cancelled", "erased"), ("case", "medium", "ordinal")),
+    Collection("media", "upload", ("stored", "erased"), ("sha256",)),
+    Collection("preparations", "preprocessing", ("preparing", "prepared", "rejected", "erased"), ("medium",)),
+    Collection("runs", "scheduler", RUN_STATES, ("medium", "accepted_at")),
+    Collection(
+        "jobs",
+        "the service of the job's kind",
+        JOB_STATES,
+        ("kind", "run", "medium", "lane", "machine", "not_before", "submitted_at", "analyzer"),
+    ),
+    Collection("analyzers", "analysis", ("available", "unavailable"), ("capability",)),
+    Collection("pictures", "fusion", ("gathering", "complete", "erased"), ("medium",)),
+    Collection("relations", "fusion", ("near_duplicate", "erased"), ("medium", "other")),
+    Collection("dossiers", "dossier", ("empty", "current", "erased"), ("case",)),
+    Collection("corrections", "dossier", ("made",), ("medium",)),
+    Collection("locations", "storage", ("present", "quarantined", "missing", "erased"), ("medium", "kind")),
+    Collection("erasures", "storage", ("requested", "erased"), ("medium",)),
+    Collection("machines", "gpu_manager", ("available", "away"), ("seen_at",)),
+    Collection("rollups", "monitoring", ("open",), ("window",)),
+    Collection("audits", "monitoring", ("clean", "violated"), ("at",)),
+    Collection("keys", "gateway", ("active", "revoked"), ("digest",), unique=(("digest",),)),
+    Collection("idempotency", "gateway", ("running", "answered"), ("expires_at",)),
+    Collection("counters", "gateway", ("open",), ()),
+    Collection("dead_letters", "every service", ("open", "retried", "discarded"), ("reason", "service")),
+)
+
+BY_NAME = {collection.name: collection for collection in COLLECTIONS}
