@@ -1,0 +1,1 @@
+"""The plugs: one file per product, and the only importers of their drivers."""

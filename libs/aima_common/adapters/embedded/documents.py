@@ -1,0 +1,371 @@
+"""Documents in SQLite: one table per collection, the body as JSON, indexes on declared fields."""
+
+import contextlib
+import copy
+import datetime
+import json
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from aima_common.adapters.embedded.database import Database
+from aima_common.collections import COLLECTIONS, Collection
+from aima_common.contracts.codec import dumps, loads
+from aima_common.ports.bus import Record
+from aima_common.ports.documents import (
+    Body,
+    Change,
+    Document,
+    Entry,
+    Expect,
+    HistoryLine,
+    Insert,
+    Lease,
+    Outcome,
+    OutboxEntry,
+    Range,
+    Transitioned,
+    Where,
+)
+
+COLUMNS = "id, tenant, state, epoch, version, holder, lease_until, body"
+OWN_FIELDS = frozenset({"id", "tenant", "state", "holder", "epoch", "version"})
+
+
+class SqliteDocuments:
+    """The embedded plug of `Documents`.
+
+    `fencing` and `inbox` exist for the crash harness alone: with either switched off the checker of
+    invariants must find what breaks.
+    """
+
+    def __init__(
+        self, database: Database, clock: Callable[[], float], *, fencing: bool = True, inbox: bool = True
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._fencing = fencing
+        self._inbox = inbox
+        self._listener: Callable[[], None] = lambda: None
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        cls, path: Path, *, clock: Callable[[], float] = time.time, fencing: bool = True, inbox: bool = True
+    ) -> AsyncIterator[Self]:
+        """Open the store at `path`, making what is missing."""
+        async with Database.open(path, _schema()) as database:
+            yield cls(database, clock, fencing=fencing, inbox=inbox)
+
+    def on_outbox(self, listener: Callable[[], None]) -> None:
+        """Call `listener`, on the event loop, whenever something new waits in the outbox."""
+        self._listener = listener
+
+    async def load(self, collection: str, document_id: str) -> Document | None:
+        """Read one document."""
+        return await self._database.read(lambda c: _document(_row(c, collection, document_id)))
+
+    async def find(
+        self,
+        collection: str,
+        where: Where,
+        *,
+        order: Sequence[str] = (),
+        limit: int = 1000,
+        lease_expired: bool = False,
+    ) -> Sequence[Document]:
+        """Read the documents that match."""
+        clause, values = _where(where)
+        if lease_expired:
+            clause, values = f"{clause} AND lease_until < ?", [*values, self._clock()]
+        ordered = ", ".join(f"{_column(o.lstrip('-'))} {'DESC' if o.startswith('-') else 'ASC'}" for o in (*order, "id"))
+        query = f"SELECT {COLUMNS} FROM c_{_known(collection)} WHERE {clause} ORDER BY {ordered} LIMIT ?"  # noqa: S608
+        rows = await self._database.read(lambda c: c.execute(query, [*values, limit]).fetchall())
+        return [document for row in rows if (document := _document(row))]
+
+    async def count(self, collection: str, where: Where) -> int:
+        """Count the documents that match."""
+        clause, values = _where(where)
+        query = f"SELECT count(*) FROM c_{_known(collection)} WHERE {clause}"  # noqa: S608
+        return int((await self._database.read(lambda c: c.execute(query, values).fetchone()))[0])
+
+    async def insert(
+        self, collection: str, document: Insert, *, outbox: Sequence[Record] = (), inbox: str | None = None
+    ) -> bool:
+        """Add a document once."""
+
+        def work(c: sqlite3.Connection) -> bool:
+            now = self._clock()
+            values = (document.id, document.tenant, document.state, 0, 1, None, None, _text(document.body))
+            query = f"INSERT INTO c_{_known(collection)}({COLUMNS}) VALUES (?,?,?,?,?,?,?,?)"  # noqa: S608
+            try:
+                c.execute(query, values)
+            except sqlite3.IntegrityError:
+                return False
+            _remember(c, collection, document.id, inbox)
+            _enqueue(c, collection, document.id, outbox, now)
+            _log(c, collection, document.id, (1, None, document.state, 0, None, inbox, now, None))
+            return True
+
+        made = await self._database.write(work)
+        if made and outbox:
+            self._listener()
+        return made
+
+    async def transition(
+        self,
+        collection: str,
+        document_id: str,
+        *,
+        expect: Expect = Expect(),  # noqa: B008 - frozen
+        change: Change = Change(),  # noqa: B008 - frozen
+        lease: Lease | None = None,
+        release: bool = False,
+        outbox: Sequence[Record] = (),
+        inbox: str | None = None,
+    ) -> Transitioned:
+        """Change one document, its inbox, outbox and history in one transaction."""
+
+        def work(c: sqlite3.Connection) -> Transitioned:
+            now = self._clock()
+            before = _document(_row(c, collection, document_id))
+            if before is None:
+                return Transitioned(Outcome.MISSING, None)
+            if inbox and self._inbox and _remembers(c, collection, document_id, inbox):
+                return Transitioned(Outcome.REPEATED, before)
+            if not self._holds(before, expect, lease, now):
+                return Transitioned(Outcome.REFUSED, before)
+            after = _changed(before, change, lease, now, release=release)
+            _save(c, collection, after)
+            _remember(c, collection, document_id, inbox)
+            _enqueue(c, collection, document_id, outbox, now)
+            epoch = before.epoch if expect.epoch is None else expect.epoch
+            written_by = after.epoch if lease else epoch
+            holder = after.holder or before.holder
+            until = _stamp(after.lease_until)
+            line = (after.version, before.state, after.state, written_by, holder, inbox, now, until)
+            _log(c, collection, document_id, line)
+            return Transitioned(Outcome.APPLIED, after)
+
+        done = await self._database.write(work)
+        if done.applied and outbox:
+            self._listener()
+        return done
+
+    def _holds(self, document: Document, expect: Expect, lease: Lease | None, now: float) -> bool:
+        if not self._fencing:
+            return True
+        states = [expect.state] if isinstance(expect.state, str) else expect.state
+        if states is not None and document.state not in states:
+            return False
+        if expect.epoch is not None and document.epoch != expect.epoch:
+            return False
+        if expect.version is not None and document.version != expect.version:
+            return False
+        if expect.lease_expired and not (document.lease_until and document.lease_until.timestamp() < now):
+            return False
+        return not (lease and lease.renew and document.holder != lease.holder)
+
+    async def delete(self, collection: str, document_id: str) -> bool:
+        """Remove a document and everything that belongs to it."""
+
+        def work(c: sqlite3.Connection) -> bool:
+            for table in ("inbox", "outbox", "history"):
+                c.execute(f"DELETE FROM {table} WHERE collection=? AND document=?", (collection, document_id))  # noqa: S608
+            return c.execute(f"DELETE FROM c_{_known(collection)} WHERE id=?", (document_id,)).rowcount > 0  # noqa: S608
+
+        return await self._database.write(work)
+
+    async def outbox(self, limit: int = 500) -> Sequence[OutboxEntry]:
+        """Read the oldest entries that wait."""
+        query = "SELECT sequence, topic, key, value, headers, written_at FROM outbox ORDER BY sequence LIMIT ?"
+        rows = await self._database.read(lambda c: c.execute(query, (limit,)).fetchall())
+        return [OutboxEntry(str(r[0]), Record(r[1], r[2], r[3], json.loads(r[4])), _time(r[5])) for r in rows]
+
+    async def published(self, tokens: Sequence[str]) -> None:
+        """Remove entries that were published."""
+        numbers = [(int(token),) for token in tokens]
+        await self._database.write(lambda c: c.executemany("DELETE FROM outbox WHERE sequence=?", numbers))
+
+    async def history(self, collection: str, document_id: str | None = None) -> Sequence[HistoryLine]:
+        """Read transitions, oldest first."""
+        one, values = (" AND document=?", [collection, document_id]) if document_id else ("", [collection])
+        query = (
+            "SELECT document, version, state_before, state_after, epoch, holder, inbox, at, lease_until "  # noqa: S608
+            f"FROM history WHERE collection=?{one} ORDER BY sequence"
+        )
+        rows = await self._database.read(lambda c: c.execute(query, values).fetchall())
+        return [HistoryLine(*r[:7], _time(r[7]), _time(r[8]) if r[8] else None) for r in rows]
+
+    async def append(self, stream: str, entry_id: str, body: Body) -> int:
+        """Add a line to a stream once."""
+
+        def work(c: sqlite3.Connection) -> int:
+            known = c.execute("SELECT sequence FROM streams WHERE stream=? AND entry=?", (stream, entry_id)).fetchone()
+            if known:
+                return int(known[0])
+            query = "SELECT coalesce(max(sequence), 0) + 1 FROM streams WHERE stream=?"
+            (sequence,) = c.execute(query, (stream,)).fetchone()
+            c.execute("INSERT INTO streams VALUES (?,?,?,?)", (stream, sequence, entry_id, _text(body)))
+            return int(sequence)
+
+        return await self._database.write(work)
+
+    async def read(self, stream: str, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Read the lines behind a sequence number."""
+        query = "SELECT sequence, entry, body FROM streams WHERE stream=? AND sequence>? ORDER BY sequence LIMIT ?"
+        rows = await self._database.read(lambda c: c.execute(query, (stream, after, limit)).fetchall())
+        return [Entry(row[0], row[1], loads(row[2])) for row in rows]
+
+    async def now(self) -> datetime.datetime:
+        """Tell the store's time."""
+        return _time(self._clock())
+
+
+def _schema() -> str:
+    fixed = """
+    CREATE TABLE IF NOT EXISTS inbox(collection TEXT, document TEXT, message TEXT,
+        PRIMARY KEY(collection, document, message)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS outbox(sequence INTEGER PRIMARY KEY AUTOINCREMENT, collection TEXT, document TEXT,
+        topic TEXT, key TEXT, value BLOB, headers TEXT, written_at REAL);
+    CREATE TABLE IF NOT EXISTS history(sequence INTEGER PRIMARY KEY, collection TEXT, document TEXT, version INTEGER,
+        state_before TEXT, state_after TEXT, epoch INTEGER, holder TEXT, inbox TEXT, at REAL, lease_until REAL);
+    CREATE INDEX IF NOT EXISTS history_of ON history(collection, document);
+    CREATE TABLE IF NOT EXISTS streams(stream TEXT, sequence INTEGER, entry TEXT, body TEXT,
+        PRIMARY KEY(stream, sequence), UNIQUE(stream, entry)) WITHOUT ROWID;
+    """
+    return fixed + "".join(_table(collection) for collection in COLLECTIONS)
+
+
+def _table(collection: Collection) -> str:
+    name = f"c_{collection.name}"
+    lines = [
+        f"CREATE TABLE IF NOT EXISTS {name}(id TEXT PRIMARY KEY, tenant TEXT NOT NULL, state TEXT NOT NULL,"
+        " epoch INTEGER, version INTEGER, holder TEXT, lease_until REAL, body TEXT) WITHOUT ROWID;",
+        f"CREATE INDEX IF NOT EXISTS {name}_state ON {name}(state, lease_until);",
+    ]
+    for field in collection.indexes:
+        label = field.replace(".", "_")
+        lines.append(f"CREATE INDEX IF NOT EXISTS {name}_by_{label} ON {name}({_column(field)}, state);")
+    for number, fields in enumerate(collection.unique):
+        columns = ", ".join(_column(field) for field in fields)
+        lines.append(f"CREATE UNIQUE INDEX IF NOT EXISTS {name}_once_{number} ON {name}({columns});")
+    return "\n".join(lines)
+
+
+def _known(collection: str) -> str:
+    if not any(known.name == collection for known in COLLECTIONS):
+        raise KeyError(f"collection {collection!r} is not declared in aima_common.collections")
+    return collection
+
+
+def _column(field: str) -> str:
+    if field in OWN_FIELDS:
+        return field
+    if not field.replace("_", "").replace(".", "").isalnum():
+        raise ValueError(f"{field!r} is not a field name")
+    return f"json_extract(body, '$.{field}')"
+
+
+def _where(where: Where) -> tuple[str, list[Any]]:
+    clauses, values = ["1"], list[Any]()
+    for field, wanted in where.items():
+        column = _column(field)
+        if isinstance(wanted, Range):
+            bounds = [(">=", wanted.at_least), ("<", wanted.below)]
+            for sign, bound in bounds:
+                if bound is not None:
+                    clauses.append(f"{column} {sign} ?")
+                    values.append(bound)
+        elif isinstance(wanted, list | tuple | set | frozenset):
+            clauses.append(f"{column} IN ({','.join('?' * len(wanted))})")
+            values += list(wanted)
+        elif wanted is None:
+            clauses.append(f"{column} IS NULL")
+        else:
+            clauses.append(f"{column} = ?")
+            values.append(wanted)
+    return " AND ".join(clauses), values
+
+
+def _row(c: sqlite3.Connection, collection: str, document_id: str) -> tuple[Any, ...] | None:
+    query = f"SELECT {COLUMNS} FROM c_{_known(collection)} WHERE id=?"  # noqa: S608
+    row: tuple[Any, ...] | None = c.execute(query, (document_id,)).fetchone()
+    return row
+
+
+def _document(row: tuple[Any, ...] | None) -> Document | None:
+    if row is None:
+        return None
+    identity, tenant, state, epoch, version, holder, lease_until, body = row
+    until = _time(lease_until) if lease_until is not None else None
+    return Document(identity, tenant, state, epoch, version, loads(body), holder, until)
+
+
+def _changed(before: Document, change: Change, lease: Lease | None, now: float, *, release: bool) -> Document:
+    body = copy.deepcopy(dict(before.body))
+    for path, value in change.set.items():
+        parent, leaf = _parent(body, path)
+        parent[leaf] = value
+    for path, number in change.add.items():
+        parent, leaf = _parent(body, path)
+        parent[leaf] = parent.get(leaf, 0) + number
+    for path, value in change.push.items():
+        parent, leaf = _parent(body, path)
+        parent.setdefault(leaf, []).append(value)
+    epoch, holder, until = before.epoch, before.holder, before.lease_until
+    if lease:
+        epoch += 0 if lease.renew else 1
+        holder, until = lease.holder, _time(now + lease.seconds)
+    if release:
+        holder, until = None, None
+    return Document(before.id, before.tenant, change.state or before.state, epoch, before.version + 1, body, holder, until)
+
+
+def _parent(body: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    *parents, leaf = path.split(".")
+    for name in parents:
+        body = body.setdefault(name, {})
+    return body, leaf
+
+
+def _save(c: sqlite3.Connection, collection: str, document: Document) -> None:
+    query = f"UPDATE c_{collection} SET state=?, epoch=?, version=?, holder=?, lease_until=?, body=? WHERE id=?"  # noqa: S608
+    until = _stamp(document.lease_until)
+    body = _text(document.body)
+    c.execute(query, (document.state, document.epoch, document.version, document.holder, until, body, document.id))
+
+
+def _remembers(c: sqlite3.Connection, collection: str, document: str, message: str) -> bool:
+    query = "SELECT 1 FROM inbox WHERE collection=? AND document=? AND message=?"
+    return c.execute(query, (collection, document, message)).fetchone() is not None
+
+
+def _remember(c: sqlite3.Connection, collection: str, document: str, message: str | None) -> None:
+    if message:
+        c.execute("INSERT OR IGNORE INTO inbox VALUES (?,?,?)", (collection, document, message))
+
+
+def _enqueue(c: sqlite3.Connection, collection: str, document: str, records: Sequence[Record], now: float) -> None:
+    rows = [(collection, document, r.topic, r.key, r.value, json.dumps(dict(r.headers)), now) for r in records]
+    columns = "collection, document, topic, key, value, headers, written_at"
+    c.executemany(f"INSERT INTO outbox({columns}) VALUES (?,?,?,?,?,?,?)", rows)  # noqa: S608
+
+
+def _log(c: sqlite3.Connection, collection: str, document: str, line: tuple[Any, ...]) -> None:
+    columns = "collection, document, version, state_before, state_after, epoch, holder, inbox, at, lease_until"
+    c.execute(f"INSERT INTO history({columns}) VALUES (?,?,?,?,?,?,?,?,?,?)", (collection, document, *line))  # noqa: S608
+
+
+def _text(body: Mapping[str, Any]) -> str:
+    return dumps(body).decode()
+
+
+def _time(stamp: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(stamp, datetime.UTC)
+
+
+def _stamp(time_or_none: datetime.datetime | None) -> float | None:
+    return time_or_none.timestamp() if time_or_none else None
