@@ -1,0 +1,1 @@
+"""The same sockets on one machine, without a server."""
