@@ -1,0 +1,111 @@
+# What one does with AIMA in this folder. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+DEMO ?= demo
+PYTEST_ARGS ?=
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ------------------------------------------------------------------------------------------ see it work
+
+.PHONY: demo
+demo: models ## set everything up, analyse the demo case, open nothing: the dossier is in demo/
+	@$(BIN)/aima demo --out $(DEMO)
+
+.PHONY: models
+models: setup ## build the model pack in your cache folder, once (verified by hash)
+	@$(BIN)/aima models build
+
+.PHONY: setup
+setup: $(VENV)/.runtime ## make .venv with what AIMA needs to run
+
+.PHONY: setup-dev
+setup-dev: $(VENV)/.dev ## make .venv with what its developers need, too
+
+# --------------------------------------------------------------------------------------------- keep it so
+
+.PHONY: test
+test: setup-dev models ## run every test this machine has the means for; say what was skipped and why
+	@$(BIN)/pytest -rs $(PYTEST_ARGS)
+
+.PHONY: check
+check: setup-dev ## style, types, who may import whom, generated files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m aima_common.contracts --check
+
+.PHONY: fmt
+fmt: setup-dev ## format, and mend what can be mended without thinking
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+.PHONY: cover
+cover: setup-dev ## unit, service and simulation tests with line and branch coverage
+	@$(BIN)/pytest tests/unit tests/service tests/simulation --cov --cov-report=term-missing $(PYTEST_ARGS)
+
+.PHONY: contracts
+contracts: setup-dev ## write docs/generated anew from the contracts
+	@$(BIN)/python -m aima_common.contracts
+
+bench-%: setup-dev models ## run one benchmark, such as bench-pipeline
+	@$(BIN)/python -m benchmarks.$*
+
+.PHONY: clean
+clean: ## remove caches and build products; the environment, models and your data stay
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov
+	@find libs services tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------------------------ the environment
+
+# A stamp is as new as the locks it was made from. Whoever has the developers' environment has the other one as well.
+SETUP := pyproject.toml requirements/bootstrap.txt
+
+$(VENV)/.runtime: requirements/runtime.txt $(SETUP)
+	@if [ -e $(VENV)/.dev ] && [ $(VENV)/.dev -nt requirements/all.txt ] && [ $(VENV)/.dev -nt pyproject.toml ]; \
+	then touch $@; else rm -f $(VENV)/.dev; $(MAKE) environment LOCK=requirements/runtime.txt; touch $@; fi
+
+$(VENV)/.dev: requirements/all.txt $(SETUP)
+	@$(MAKE) environment LOCK=requirements/all.txt
+	@touch $(VENV)/.runtime $@
+
+# uv is fast and removes what a lock no longer names; where it cannot reach the index that pip is configured for, pip goes.
+.PHONY: environment
+environment: $(UV)
+	@echo "[2/3] installing $$(grep -c '^[a-z].*==' $(LOCK)) packages from $(LOCK), verified by hash"
+	@$(UV) pip sync --python $(BIN)/python --require-hashes $(LOCK) \
+	  || $(BIN)/python -m pip install --require-hashes -r $(LOCK)
+	@echo "[3/3] installing AIMA itself"
+	@$(UV) pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation --editable .
+
+$(UV): requirements/bootstrap.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "AIMA needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+	       "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@echo "[1/3] making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "No virtual environment could be made. On Debian: apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@touch $(UV)
+
+COMPILE := $(UV) pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-annotate --no-header
+
+.PHONY: lock
+lock: $(UV) ## resolve the locks anew (UPGRADE=--upgrade takes newer versions)
+	@$(BIN)/python -c 'import tomllib; print(*(r for r in tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["setup"] if r.startswith("uv==")))' \
+	  | $(COMPILE) $(UPGRADE) - --output-file requirements/bootstrap.txt
+	@$(COMPILE) $(UPGRADE) pyproject.toml --extra embedded --extra demo --extra models --extra setup \
+	  --output-file requirements/runtime.txt
+	@$(COMPILE) $(UPGRADE) pyproject.toml --extra dev --constraint requirements/runtime.txt \
+	  --output-file requirements/all.txt
