@@ -1,0 +1,23 @@
+"""Jobs: work that is owned by leases with fencing epochs in the store (design.md, 3).
+
+`ledger` the transitions of a job · `failure` what follows an error (pure) · `runner` the loop that
+claims, renews and commits.
+"""
+
+from aima_common.jobs.failure import Failure, Verdict, after_failure
+from aima_common.jobs.ledger import HEARTBEAT_SECONDS, LEASE_SECONDS, Held, JobKind, Ledger, new_job
+from aima_common.jobs.runner import Done, JobRunner
+
+__all__ = [
+    "HEARTBEAT_SECONDS",
+    "LEASE_SECONDS",
+    "Done",
+    "Failure",
+    "Held",
+    "JobKind",
+    "JobRunner",
+    "Ledger",
+    "Verdict",
+    "after_failure",
+    "new_job",
+]

@@ -1,0 +1,64 @@
+"""What follows when an attempt at a job fails (spec 4.4, the part that one machine needs). Pure."""
+
+import random
+from dataclasses import dataclass
+
+from aima_common.errors import PermanentError, TransientError
+
+MAX_RETRIES = 3
+"""Transient failures are tried again this often, then count as persistent (spec 4.4)."""
+
+LONGEST_BACKOFF_SECONDS = 60.0
+
+MAX_ATTEMPTS = 5
+"""Attempts in total, whatever ended them: a job that keeps killing its worker is the input's fault."""
+
+KEPT_ERRORS = 20
+"""Length of a job's error history (spec 4.4)."""
+
+SYSTEM_CODES = frozenset({"out_of_memory", "worker_died", "disk_full", "SQLITE_FULL"})
+"""Failures of the machine rather than of the input: tried again, in case it was a passing shortage."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failed attempt."""
+
+    code: str
+    reason: str
+    transient: bool
+    retry_after_seconds: float | None = None
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Failure":
+        """Judge an error by its class first, as structured causes speak louder than words."""
+        if isinstance(error, PermanentError):
+            return cls(error.code, str(error), transient=False)
+        if isinstance(error, TransientError):
+            return cls(error.code or "transient", str(error), transient=True, retry_after_seconds=error.retry_after_seconds)
+        if isinstance(error, TimeoutError):
+            return cls("timeout", str(error) or "it took too long", transient=True)
+        if isinstance(error, MemoryError):
+            return cls("out_of_memory", "the machine ran out of memory", transient=True)
+        # Unknown: one retry, then persistent (spec 4.4).
+        return cls("unknown", repr(error)[:500], transient=False)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What happens to the job: `ready` again after a delay, or `dead`."""
+
+    state: str
+    delay_seconds: float = 0.0
+
+
+def after_failure(attempts: int, failure: Failure, rng: random.Random) -> Verdict:
+    """Decide what follows attempt number `attempts` (from 1)."""
+    retries = attempts - 1
+    if failure.code == "unknown":
+        return Verdict("ready", 1.0) if retries < 1 else Verdict("dead")
+    if not failure.transient or retries >= MAX_RETRIES or attempts >= MAX_ATTEMPTS:
+        return Verdict("dead")
+    backoff = min(LONGEST_BACKOFF_SECONDS, 2.0**attempts)
+    jittered = rng.uniform(backoff / 2, backoff)
+    return Verdict("ready", max(jittered, failure.retry_after_seconds or 0.0))

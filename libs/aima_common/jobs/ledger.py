@@ -1,0 +1,229 @@
+"""The transitions of a job: every one a compare-and-set on (id, state, epoch) by the store's clock."""
+
+import datetime
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from aima_common.contracts.media import Priority
+from aima_common.errors import StaleLeaseError
+from aima_common.jobs.failure import KEPT_ERRORS, MAX_ATTEMPTS, Failure, Verdict, after_failure
+from aima_common.ports import Ports
+from aima_common.ports.bus import Record
+from aima_common.ports.documents import Change, Document, Expect, Insert, Lease
+from aima_common.urgency import effective_priority
+
+LEASE_SECONDS = 30.0
+"""How long a job stays with a holder that says nothing (notes: reliability, 6.2)."""
+
+HEARTBEAT_SECONDS = 2.0
+"""How often a holder renews. Also the longest time until it notices a cancellation (spec: 5 s)."""
+
+COLLECTION = "jobs"
+
+
+class JobKind(StrEnum):
+    """Everything that takes time is a job of one of these kinds."""
+
+    PREPARE = "prepare"
+    ANALYSE = "analyse"
+    FUSE = "fuse"
+    WRITE = "write"
+
+
+def new_job(
+    identity: str,
+    tenant: str,
+    kind: JobKind,
+    *,
+    submitted_at: datetime.datetime,
+    priority: Priority = Priority.NORMAL,
+    deadline: str | None = None,
+    state: str = "ready",
+    **body: Any,
+) -> Insert:
+    """Describe a job that does not exist yet; further fields are the business of its kind."""
+    common = {
+        "kind": kind.value,
+        "priority": priority.value,
+        "deadline": deadline,
+        "submitted_at": submitted_at.isoformat(),
+        "not_before": submitted_at.isoformat(),
+        "attempts": 0,
+        "interruptions": 0,
+        "errors": [],
+        "machine": None,
+        "result": None,
+    }
+    return Insert(identity, tenant, state, {**common, **body})
+
+
+@dataclass
+class Held:
+    """A job that this process holds, as it was when it was claimed."""
+
+    document: Document
+    epoch: int
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.document.id
+
+    @property
+    def tenant(self) -> str:
+        """Whose job it is."""
+        return self.document.tenant
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """The job's own fields."""
+        return self.document.body
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody waits for it: priority high and above."""
+        return is_interactive(self.document)
+
+
+def is_interactive(job: Document) -> bool:
+    """Tell whether a job may use the interactive lane (model.md, "Processes of `aima up`")."""
+    return job.body["priority"] in {Priority.HIGH.value, Priority.CRITICAL.value}
+
+
+def urgency(job: Document, now: datetime.datetime) -> float:
+    """Tell how urgent a job is (spec 4.1)."""
+    body = job.body
+    deadline = datetime.datetime.fromisoformat(body["deadline"]) if body["deadline"] else None
+    submitted = datetime.datetime.fromisoformat(body["submitted_at"])
+    return effective_priority(Priority(body["priority"]), submitted, deadline, now)
+
+
+class Ledger:
+    """The only code that moves jobs from state to state."""
+
+    def __init__(self, ports: Ports, holder: str, rng: random.Random | None = None) -> None:
+        self._documents = ports.documents
+        self._holder = holder
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
+
+    @property
+    def holder(self) -> str:
+        """The name under which this process holds jobs."""
+        return self._holder
+
+    async def add(self, job: Insert, outbox: Sequence[Record] = ()) -> bool:
+        """Add a job once; False when it exists."""
+        return await self._documents.insert(COLLECTION, job, outbox=outbox)
+
+    async def ready(self, kind: JobKind, where: Mapping[str, Any] | None = None, limit: int = 500) -> list[Document]:
+        """Read jobs that may start now, the most urgent first; ties go by age, then id."""
+        now = await self._documents.now()
+        wanted = {"kind": kind.value, "state": "ready", **(where or {})}
+        found = await self._documents.find(COLLECTION, wanted, order=["submitted_at"], limit=limit)
+        due = [job for job in found if datetime.datetime.fromisoformat(job.body["not_before"]) <= now]
+        return sorted(due, key=lambda job: (-urgency(job, now), job.body["submitted_at"], job.id))
+
+    async def claim(self, job: Document) -> Held | None:
+        """Take the lease on a ready job; None when somebody else was faster."""
+        done = await self._documents.transition(
+            COLLECTION,
+            job.id,
+            expect=Expect(state="ready", epoch=job.epoch),
+            change=Change(state="leased", add={"attempts": 1}),
+            lease=Lease(self._holder, LEASE_SECONDS),
+        )
+        if not done.applied or done.document is None:
+            return None
+        return Held(done.document, done.document.epoch)
+
+    async def renew(self, held: Held, progress: Mapping[str, Any] | None = None) -> None:
+        """Extend the lease, noting progress; raise `StaleLeaseError` when the job is somebody else's or cancelled."""
+        done = await self._documents.transition(
+            COLLECTION,
+            held.id,
+            expect=Expect(state="leased", epoch=held.epoch),
+            change=Change(set={"progress": dict(progress)} if progress else {}),
+            lease=Lease(self._holder, LEASE_SECONDS, renew=True),
+        )
+        if not done.applied:
+            raise StaleLeaseError(f"job {held.id} is no longer held at epoch {held.epoch}")
+
+    async def finish(self, held: Held, state: str, fields: Mapping[str, Any], outbox: Sequence[Record]) -> None:
+        """Commit what the job made: the only commit point of a stage. Raise `StaleLeaseError` when fenced."""
+        done = await self._documents.transition(
+            COLLECTION,
+            held.id,
+            expect=Expect(state="leased", epoch=held.epoch),
+            change=Change(state=state, set=fields),
+            release=True,
+            outbox=outbox,
+        )
+        if not done.applied:
+            raise StaleLeaseError(f"job {held.id} is no longer held at epoch {held.epoch}")
+
+    async def fail(self, held: Held, failure: Failure, outbox: Mapping[str, Sequence[Record]]) -> Verdict:
+        """End an attempt that failed; `outbox` gives the messages to send for each state it may go to."""
+        verdict = after_failure(held.body["attempts"], failure, self._rng)
+        now = await self._documents.now()
+        error = {"at": now.isoformat(), "code": failure.code, "reason": failure.reason[:500], "epoch": held.epoch}
+        fields = {
+            "errors": [*held.body["errors"], error][-KEPT_ERRORS:],
+            "not_before": (now + datetime.timedelta(seconds=verdict.delay_seconds)).isoformat(),
+            "machine": None,
+        }
+        await self.finish(held, verdict.state, fields, outbox.get(verdict.state, ()))
+        return verdict
+
+    async def release(self, held: Held) -> None:
+        """Give a job back unfinished, at shutdown: it does not count as an attempt."""
+        done = await self._documents.transition(
+            COLLECTION,
+            held.id,
+            expect=Expect(state="leased", epoch=held.epoch),
+            change=Change(state="ready", add={"attempts": -1}, set={"machine": None}),
+            release=True,
+        )
+        if not done.applied:
+            raise StaleLeaseError(f"job {held.id} is no longer held at epoch {held.epoch}")
+
+    async def cancel(self, job: Document) -> bool:
+        """End a job that nobody wants any more; its holder notices at its next heartbeat."""
+        expect = Expect(state=("ready", "leased", "parked"), epoch=job.epoch)
+        done = await self._documents.transition(
+            COLLECTION, job.id, expect=expect, change=Change(state="cancelled"), release=True
+        )
+        return done.applied
+
+    async def reap(self) -> list[Document]:
+        """Free jobs whose holders fell silent; jobs out of attempts die. Returns the jobs as they are now."""
+        expired = await self._documents.find(COLLECTION, {"state": "leased"}, lease_expired=True)
+        freed = [await self._free(job, Expect(state="leased", epoch=job.epoch, lease_expired=True)) for job in expired]
+        return [job for job in freed if job]
+
+    async def inherit(self) -> list[Document]:
+        """Free the jobs of earlier processes on this store; only for the one process that owns the store alone.
+
+        Whoever holds the store's exclusive lock knows that all other holders are dead and need not
+        wait for their leases to run out.
+        """
+        leased = await self._documents.find(COLLECTION, {"state": "leased"}, limit=10_000)
+        others = [job for job in leased if job.holder != self._holder]
+        freed = [await self._free(job, Expect(state="leased", epoch=job.epoch), interrupted=True) for job in others]
+        return [job for job in freed if job]
+
+    async def _free(self, job: Document, expect: Expect, *, interrupted: bool = False) -> Document | None:
+        spent = not interrupted and job.body["attempts"] >= MAX_ATTEMPTS
+        now = await self._documents.now()
+        code = "interrupted" if interrupted else "lease_expired"
+        error = {"at": now.isoformat(), "code": code, "reason": f"holder {job.holder} fell silent", "epoch": job.epoch}
+        change = Change(
+            state="dead" if spent else "ready",
+            # An interruption of the whole process says nothing about this job.
+            add={"attempts": -1, "interruptions": 1} if interrupted else {},
+            set={"machine": None, "errors": [*job.body["errors"], error][-KEPT_ERRORS:]},
+        )
+        done = await self._documents.transition(COLLECTION, job.id, expect=expect, change=change, release=True)
+        return done.document if done.applied else None

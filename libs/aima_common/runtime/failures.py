@@ -1,0 +1,42 @@
+"""Dead letters: what cannot be handled is kept whole, with its reason, and the partition goes on."""
+
+import base64
+
+import structlog
+
+from aima_common.ids import derive
+from aima_common.ports import Ports
+from aima_common.ports.bus import Delivery, Record
+from aima_common.ports.documents import Insert
+from aima_common.runtime.telemetry import DEAD_LETTERS
+
+KEPT_BYTES = 256 * 1024
+"""Of an oversized message this much is kept; its coordinates lead to the rest."""
+
+DEAD_SUFFIX = ".dead"
+
+log = structlog.get_logger()
+
+
+async def set_aside(ports: Ports, service: str, delivery: Delivery, reason: str, detail: str) -> None:
+    """Record a message as dead: a document for people, a record on the dead-letter topic for machines."""
+    record = delivery.record
+    coordinates = {"topic": record.topic, "partition": delivery.partition, "offset": delivery.offset}
+    identity = derive("dead_letter", service, *coordinates.values())
+    body = {
+        "service": service,
+        "reason": reason,
+        "detail": detail[:2000],
+        **coordinates,
+        "key": record.key,
+        "headers": dict(record.headers),
+        "value": base64.b64encode(record.value[:KEPT_BYTES]).decode(),
+        "size_bytes": len(record.value),
+        "at": ports.clock.now().isoformat(),
+    }
+    headers = {**record.headers, "aima_dead_reason": reason, "aima_dead_service": service}
+    dead = Record(record.topic + DEAD_SUFFIX, record.key, record.value[:KEPT_BYTES], headers)
+    tenant = record.headers.get("aima_tenant", "")
+    if await ports.documents.insert("dead_letters", Insert(identity, tenant, "open", body), outbox=[dead]):
+        DEAD_LETTERS.labels(service, reason).inc()
+        log.error("message_set_aside", service=service, reason=reason, detail=detail[:500], **coordinates)

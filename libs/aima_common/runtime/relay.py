@@ -1,0 +1,39 @@
+"""Publishes what waits in the outbox of the store."""
+
+import asyncio
+import contextlib
+
+import structlog
+
+from aima_common.errors import TransientError
+from aima_common.ports import Ports
+from aima_common.runtime.telemetry import OUTBOX_PUBLISHED
+
+IDLE_SECONDS = 0.5
+"""How late an entry written by another process is noticed; own entries wake the relay at once."""
+
+log = structlog.get_logger()
+
+
+async def relay_outbox(ports: Ports) -> None:
+    """Publish outbox entries, oldest first, for as long as the process lives.
+
+    An entry is removed after it was published: a crash in between repeats it, which inboxes make
+    harmless; the other order would lose it.
+    """
+    wake = asyncio.Event()
+    listen = getattr(ports.documents, "on_outbox", None)
+    if listen:
+        listen(wake.set)
+    while True:
+        wake.clear()
+        try:
+            while entries := await ports.documents.outbox():
+                await ports.bus.publish([entry.record for entry in entries])
+                await ports.documents.published([entry.token for entry in entries])
+                OUTBOX_PUBLISHED.inc(len(entries))
+        except TransientError as error:
+            log.warning("outbox_waits", reason=str(error))
+            await ports.clock.sleep(1.0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(wake.wait(), IDLE_SECONDS)
