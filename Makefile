@@ -27,9 +27,11 @@ models: setup ## build the model pack in your cache folder, once (verified by ha
 
 .PHONY: setup
 setup: $(VENV)/.runtime ## make .venv with what AIMA needs to run
+	@:
 
 .PHONY: setup-dev
 setup-dev: $(VENV)/.dev ## make .venv with what its developers need, too
+	@:
 
 # --------------------------------------------------------------------------------------------- keep it so
 
@@ -73,7 +75,7 @@ SETUP := pyproject.toml requirements/bootstrap.txt
 
 $(VENV)/.runtime: requirements/runtime.txt $(SETUP)
 	@if [ -e $(VENV)/.dev ] && [ $(VENV)/.dev -nt requirements/all.txt ] && [ $(VENV)/.dev -nt pyproject.toml ]; \
-	then touch $@; else rm -f $(VENV)/.dev; $(MAKE) environment LOCK=requirements/runtime.txt; touch $@; fi
+	then touch $@; else rm -f $(VENV)/.dev; $(MAKE) environment LOCK=requirements/runtime.txt && touch $@; fi
 
 $(VENV)/.dev: requirements/all.txt $(SETUP)
 	@$(MAKE) environment LOCK=requirements/all.txt
@@ -91,7 +93,7 @@ environment: $(UV)
 $(UV): requirements/bootstrap.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "AIMA needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
-	       "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	       "Name another one: make setup PYTHON=python3.12" >&2; exit 1; }
 	@echo "[1/3] making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV) \
 	  || { echo "No virtual environment could be made. On Debian: apt install python3-venv" >&2; exit 1; }

@@ -10,6 +10,9 @@ from aima_common.contracts.base import Message
 
 DAY = 24 * 3600
 
+WIDE = 24
+"""Partitions of what preprocessing hears: it grows to 20 replicas (spec, "Scaling manager")."""
+
 
 @dataclass(frozen=True)
 class Topic:
@@ -26,7 +29,13 @@ class Topic:
 
 
 TOPICS: tuple[Topic, ...] = (
-    Topic(m.MediumUploaded, "aima.medium.uploaded", "upload", ("preprocessing", "scheduler", "dossier", "storage", "monitoring", "gateway")),
+    Topic(
+        m.MediumUploaded,
+        "aima.medium.uploaded",
+        "upload",
+        ("preprocessing", "scheduler", "dossier", "storage", "monitoring", "gateway"),
+        partitions=WIDE,
+    ),
     Topic(m.MediumRejected, "aima.medium.rejected", "preprocessing", ("scheduler", "monitoring", "gateway")),
     Topic(m.SegmentPrepared, "aima.segment.prepared", "preprocessing", ("scheduler", "monitoring", "gateway")),
     Topic(m.MediumPrepared, "aima.medium.prepared", "preprocessing", ("scheduler", "storage", "monitoring", "gateway")),
@@ -38,14 +47,43 @@ TOPICS: tuple[Topic, ...] = (
     Topic(m.PictureUpdated, "aima.picture.updated", "fusion", ("monitoring", "gateway")),
     Topic(m.PictureCompleted, "aima.picture.completed", "fusion", ("scheduler", "monitoring", "gateway")),
     Topic(m.DossierPublished, "aima.dossier.published", "dossier", ("storage", "monitoring", "gateway"), key="case"),
-    Topic(m.CancelRequested, "aima.cancel.requested", "gateway", ("preprocessing", "scheduler", "fusion", "dossier", "monitoring"), key="case"),
+    Topic(
+        m.CancelRequested,
+        "aima.cancel.requested",
+        "gateway",
+        ("preprocessing", "scheduler", "fusion", "dossier", "monitoring"),
+        key="case",
+        partitions=WIDE,
+    ),
     Topic(m.CorrectionMade, "aima.correction.made", "gateway", ("dossier", "monitoring")),
-    Topic(m.ErasureRequested, "aima.erasure.requested", "gateway", ("upload", "preprocessing", "scheduler", "fusion", "dossier", "storage", "monitoring")),
+    Topic(
+        m.ErasureRequested,
+        "aima.erasure.requested",
+        "gateway",
+        ("upload", "preprocessing", "scheduler", "fusion", "dossier", "storage", "monitoring"),
+        partitions=WIDE,
+    ),
     Topic(m.PartErased, "aima.part.erased", "every owner", ("storage", "monitoring")),
     Topic(m.MediumErased, "aima.medium.erased", "storage", ("dossier", "monitoring", "gateway")),
-    Topic(m.CapacityRequested, "aima.capacity.requested", "scheduler", ("gpu_manager", "monitoring"), key="machine", partitions=1),
-    Topic(m.CapacityChanged, "aima.capacity.changed", "gpu_manager", ("scheduler", "monitoring"), key="machine", partitions=1),
-    Topic(m.ProgressMade, "aima.progress.made", "scheduler", ("dossier", "monitoring", "gateway"), retention_seconds=DAY),
+    Topic(
+        m.CapacityRequested,
+        "aima.capacity.requested",
+        "scheduler",
+        ("gpu_manager", "monitoring"),
+        key="machine",
+        partitions=1,
+    ),
+    Topic(
+        m.CapacityChanged,
+        "aima.capacity.changed",
+        "gpu_manager",
+        ("scheduler", "monitoring"),
+        key="machine",
+        partitions=1,
+    ),
+    Topic(
+        m.ProgressMade, "aima.progress.made", "scheduler", ("dossier", "monitoring", "gateway"), retention_seconds=DAY
+    ),
     Topic(m.ScalingAdvised, "aima.scaling.advised", "monitoring", ("gateway",), key="service", partitions=1),
     Topic(m.ViolationFound, "aima.violation.found", "monitoring", ("gateway",), key="subject", partitions=1),
 )
