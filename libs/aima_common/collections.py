@@ -31,7 +31,7 @@ COLLECTIONS: tuple[Collection, ...] = (
         "jobs",
         "the service of the job's kind",
         JOB_STATES,
-        ("kind", "run", "medium", "lane", "machine", "not_before", "submitted_at", "analyzer"),
+        ("kind", "run", "medium", "lane", "machine", "priority", "submitted_at", "analyzer"),
     ),
     Collection("analyzers", "analysis", ("available", "unavailable"), ("capability",)),
     Collection("pictures", "fusion", ("gathering", "complete", "erased"), ("medium",)),

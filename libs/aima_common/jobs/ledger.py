@@ -45,7 +45,7 @@ def new_job(
     **body: Any,
 ) -> Insert:
     """Describe a job that does not exist yet; further fields are the business of its kind."""
-    common = {
+    common: dict[str, Any] = {
         "kind": kind.value,
         "priority": priority.value,
         "deadline": deadline,
@@ -118,11 +118,14 @@ class Ledger:
         """Add a job once; False when it exists."""
         return await self._documents.insert(COLLECTION, job, outbox=outbox)
 
-    async def ready(self, kind: JobKind, where: Mapping[str, Any] | None = None, limit: int = 500) -> list[Document]:
+    async def ready(self, kind: JobKind, where: Mapping[str, Any] | None = None, limit: int = 100) -> list[Document]:
         """Read jobs that may start now, the most urgent first; ties go by age, then id."""
         now = await self._documents.now()
-        wanted = {"kind": kind.value, "state": "ready", **(where or {})}
-        found = await self._documents.find(COLLECTION, wanted, order=["submitted_at"], limit=limit)
+        found: list[Document] = []
+        for priority in Priority:
+            # Class by class: a thousand old batch jobs must not hide one new critical job behind the limit.
+            wanted = {"kind": kind.value, "state": "ready", "priority": priority.value, **(where or {})}
+            found += await self._documents.find(COLLECTION, wanted, order=["submitted_at"], limit=limit)
         due = [job for job in found if datetime.datetime.fromisoformat(job.body["not_before"]) <= now]
         return sorted(due, key=lambda job: (-urgency(job, now), job.body["submitted_at"], job.id))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,13 +101,13 @@ class JobRunner:
             if held:
                 task = asyncio.create_task(self._attempt(held), name=f"{self._kind} {held.id}")
                 self._running[held.id] = task
-                task.add_done_callback(lambda _task, identity=held.id: self._ended(identity))
+                task.add_done_callback(functools.partial(self._ended, held.id))
 
     def _has_room(self, job: Document) -> bool:
         busy = len(self._running)
         return busy < self._slots or (busy == self._slots and is_interactive(job))
 
-    def _ended(self, identity: str) -> None:
+    def _ended(self, identity: str, _task: asyncio.Task[None]) -> None:
         self._running.pop(identity, None)
         self._wake.set()
 
@@ -137,7 +138,8 @@ class JobRunner:
             log.error("job_failed", kind=self._kind, job=held.id, exc_info=error)
         with contextlib.suppress(StaleLeaseError, TransientError):
             verdict = await self._ledger.fail(held, failure, self._on_failure(held, failure))
-            log.info("job_attempt_failed", kind=self._kind, job=held.id, code=failure.code, reason=failure.reason, next=verdict.state)
+            facts = {"kind": self._kind, "job": held.id, "code": failure.code, "reason": failure.reason}
+            log.info("job_attempt_failed", **facts, next=verdict.state)
             return "failed" if verdict.state == "dead" else "retried"
         return "lost"
 

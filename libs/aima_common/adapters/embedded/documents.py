@@ -197,7 +197,10 @@ class SqliteDocuments:
             f"FROM history WHERE collection=?{one} ORDER BY sequence"
         )
         rows = await self._database.read(lambda c: c.execute(query, values).fetchall())
-        return [HistoryLine(*r[:7], _time(r[7]), _time(r[8]) if r[8] else None) for r in rows]
+        return [
+            HistoryLine(r[0], r[1], r[2], r[3], r[4], r[5], r[6], _time(r[7]), _time(r[8]) if r[8] else None)
+            for r in rows
+        ]
 
     async def append(self, stream: str, entry_id: str, body: Body) -> int:
         """Add a line to a stream once."""
