@@ -51,7 +51,7 @@ TOPICS: tuple[Topic, ...] = (
         m.CancelRequested,
         "aima.cancel.requested",
         "gateway",
-        ("preprocessing", "scheduler", "fusion", "dossier", "monitoring"),
+        ("upload", "preprocessing", "scheduler", "fusion", "dossier", "monitoring"),
         key="case",
         partitions=WIDE,
     ),

@@ -1,0 +1,70 @@
+"""Cases: named collections of items, and what was chosen for them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aima_common import ids
+from aima_common.errors import TransientError
+from aima_common.ports import Ports
+from aima_common.ports.documents import Change, Document, Expect, Insert
+from aima_common.problems import refuse
+from aima_upload import domain
+
+
+class Cases:
+    """The collection `cases`."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._documents = ports.documents
+        self._clock = ports.clock
+
+    async def create(self, tenant: str, asked: Mapping[str, Any], case_id: str | None = None) -> Document:
+        """Make a case, once per `case_id`; raise `ProblemError` (422) that names what is wrong."""
+        name = domain.case_name(asked.get("name"))
+        now = self._clock.now()
+        options = domain.case_options(asked, now)
+        body = {"name": name, "created_at": now.isoformat(), "options": options.body(), "arrivals": 0}
+        identity = case_id or ids.new_case_id()
+        await self._documents.insert("cases", Insert(identity, tenant, "open", body))
+        return await self.load(tenant, identity)
+
+    async def load(self, tenant: str, case_id: str) -> Document:
+        """Read a case of this tenant; raise `ProblemError` (404) when there is none."""
+        found = await self._documents.load("cases", case_id)
+        if found is None or found.tenant != tenant:
+            raise refuse(404, "not_found", "there is no such case", "Look the case up with GET /v1/cases.")
+        return found
+
+    async def change(self, tenant: str, case_id: str, asked: Mapping[str, Any]) -> Document:
+        """Change priority or deadline, for what is uploaded and what waits from now on."""
+        before = await self.load(tenant, case_id)
+        options = domain.case_options(asked, self._clock.now(), changing=before.body["options"])
+        done = await self._documents.transition(
+            "cases", case_id, expect=Expect(state="open"), change=Change(set={"options": options.body()})
+        )
+        if done.document is None:
+            raise TransientError("the case vanished while it was changed")
+        if not done.applied:
+            raise refuse(409, "case_cancelled", "this case was cancelled", "Create a new case.")
+        return done.document
+
+    async def cancel(self, tenant: str, case_id: str, medium: str | None, inbox: str) -> None:
+        """Close a case to new files and mark its items, or the items of one medium in it, as cancelled."""
+        found = await self._documents.load("cases", case_id)
+        if found is None or found.tenant != tenant:
+            return
+        if medium is None:
+            await self._documents.transition(
+                "cases", case_id, expect=Expect(state="open"), change=Change("cancelled"), inbox=inbox
+            )
+        where = {"tenant": tenant, "case": case_id, "state": "accepted"} | ({"medium": medium} if medium else {})
+        for item in await self._documents.find("items", where, limit=100_000):
+            if not await self._finished(str(item.body["medium"])):
+                await self._documents.transition(
+                    "items", item.id, expect=Expect(state="accepted"), change=Change("cancelled"), inbox=inbox
+                )
+
+    async def _finished(self, medium: str) -> bool:
+        return bool(
+            await self._documents.count("runs", {"medium": medium, "state": ["analysed", "rejected", "failed"]})
+        )

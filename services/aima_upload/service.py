@@ -1,0 +1,99 @@
+"""Upload: takes files in, and lets go of what is cancelled or erased."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+
+from aima_common import ids
+from aima_common.contracts.base import Message
+from aima_common.contracts.codec import encode
+from aima_common.contracts.envelope import Envelope
+from aima_common.contracts.messages import CancelRequested, ErasureRequested, PartErased
+from aima_common.contracts.topics import BY_MESSAGE
+from aima_common.errors import AimaError
+from aima_common.ports import Ports
+from aima_common.ports.bus import Record
+from aima_common.ports.documents import Change, Expect
+from aima_upload import domain
+from aima_upload.http import listening
+from aima_upload.intake import Intake
+from aima_upload.settings import Settings
+
+SWEEP_SECONDS = 600.0
+
+log = structlog.get_logger()
+
+
+class Upload:
+    """Owns cases, upload sessions, items and media; nobody else writes them."""
+
+    name = "upload"
+
+    def __init__(self, ports: Ports, settings: Settings) -> None:
+        self.intake = Intake(ports, settings)
+        self._ports = ports
+        self._settings = settings
+        self._listening = asyncio.Event()
+        self._url = ""
+
+    def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
+        """Tell which messages upload acts on."""
+        return {CancelRequested: self.on_cancel_requested, ErasureRequested: self.on_erasure_requested}
+
+    def background(self) -> list[Callable[[], Awaitable[None]]]:
+        """Tell upload's loops: the HTTP server and the sweep."""
+        return [self.serve, self.sweep]
+
+    async def serve(self) -> None:
+        """Answer HTTP until cancelled."""
+        async with listening(self.intake) as url:
+            self._url = url
+            self._listening.set()
+            await asyncio.Event().wait()
+
+    async def url(self) -> str:
+        """Tell where upload listens, as soon as it does."""
+        await self._listening.wait()
+        return self._url
+
+    async def on_cancel_requested(self, envelope: Envelope[CancelRequested]) -> None:
+        await self.intake.cases.cancel(envelope.tenant, envelope.body.case, envelope.body.medium, envelope.id)
+
+    async def on_erasure_requested(self, envelope: Envelope[ErasureRequested]) -> None:
+        medium, documents = envelope.body.medium, self._ports.documents
+        known = await documents.load("media", medium)
+        if known is None or known.tenant != envelope.tenant:
+            return
+        await documents.transition("media", medium, expect=Expect(state="stored"), change=Change("erased"))
+        for item in await documents.find("items", {"tenant": envelope.tenant, "medium": medium}, limit=100_000):
+            forget = Change("erased", {"file_name": ""})
+            await documents.transition("items", item.id, expect=Expect(state=("accepted", "cancelled")), change=forget)
+        await self._ports.objects.delete(domain.original_key(envelope.tenant, known.body["sha256"]))
+        tell = self._part_erased(envelope)
+        await documents.transition("media", medium, expect=Expect(state="erased"), outbox=[tell], inbox=envelope.id)
+
+    async def sweep(self) -> None:
+        """Throw away what was begun and forgotten."""
+        while True:
+            try:
+                for session in await self.intake.sessions.forgotten(self._settings.session_seconds):
+                    await self.intake.abort(session)
+                    log.info("upload_swept", upload=session.id)
+            except AimaError as error:
+                log.warning("sweep_failed", service=self.name, reason=str(error))
+            await self._ports.clock.sleep(SWEEP_SECONDS)
+
+    def _part_erased(self, envelope: Envelope[ErasureRequested]) -> Record:
+        medium = envelope.body.medium
+        said = Envelope[PartErased](
+            id=ids.message_id(envelope.id, self.name, PartErased.__name__),
+            type=PartErased.__name__,
+            tenant=envelope.tenant,
+            key=medium,
+            cause=envelope.id,
+            time=self._ports.clock.now(),
+            body=PartErased(medium=medium, owner=self.name),
+        )
+        return encode(BY_MESSAGE[PartErased].name, said)

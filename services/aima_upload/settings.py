@@ -1,0 +1,42 @@
+"""What an operator may change of the upload service."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aima_common.errors import SettingsError
+from aima_upload.domain import Limits
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the upload service listens and how much it takes."""
+
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    """What the gateway shows to be let in; the same in every gateway and upload process."""
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0 takes a free one; `Upload.url` tells which."""
+    limits: Limits = field(default_factory=Limits)
+    idle_seconds: float = 60.0
+    """How long a client may be silent in the middle of an upload."""
+    session_seconds: float = 24 * 3600.0
+    """How long an upload may lie unfinished before it is swept."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the settings; raise `SettingsError` for what cannot be used."""
+        try:
+            return cls(
+                secret=environment["AIMA_INTERNAL_SECRET"],
+                host=environment.get("AIMA_UPLOAD_HOST", cls.host),
+                port=int(environment.get("AIMA_UPLOAD_PORT", "8701")),
+                limits=Limits(int(environment.get("AIMA_MAX_UPLOAD_BYTES", Limits.max_upload_bytes))),
+            )
+        except KeyError as error:
+            raise SettingsError(
+                f"{error} is not set: choose one secret for all gateway and upload processes"
+            ) from error
+        except ValueError as error:
+            raise SettingsError(f"a number was expected: {error}") from error
