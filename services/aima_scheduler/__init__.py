@@ -1,1 +1,1 @@
-"""See ARCHITECTURE.md."""
+"""Decides what is analysed next, where, and when to give up."""

@@ -1,0 +1,115 @@
+"""Which parts a run consists of, and what state it is in. Pure."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aima_common.contracts.codec import dumps
+from aima_common.contracts.media import (
+    MediumType,
+    MissingCapability,
+    ObjectReference,
+    Profile,
+    Segment,
+    SegmentDerivatives,
+)
+
+INPUT_OF = {"frames": "frames", "thumbnails": "thumbnails", "sound": "sound"}
+"""Analyzer input -> field of `SegmentDerivatives`; "picture" means the poster of a still."""
+
+
+@dataclass(frozen=True)
+class AnalyzerFacts:
+    """What the scheduler must know of an analyzer (its document in collection `analyzers`)."""
+
+    name: str
+    version: str
+    capability: str
+    accepts: tuple[str, ...]
+    input: str
+    digest: str
+    needs: Mapping[str, float]
+    unavailable: str | None = None
+    """Why it cannot run, or None."""
+
+    @classmethod
+    def of(cls, state: str, body: Mapping[str, Any]) -> "AnalyzerFacts":
+        """Read an analyzer's document."""
+        missing = None if state == "available" else str(body.get("reason") or "its model is missing")
+        accepts = tuple(body["accepts"])
+        return cls(
+            body["name"], body["version"], body["capability"], accepts, body["input"], body["digest"], body["needs"], missing
+        )
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One analysis to be done."""
+
+    analyzer: AnalyzerFacts
+    segment: Segment | None
+    input: ObjectReference
+    result_key: str
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What preprocessing has made of a medium so far."""
+
+    type: MediumType
+    sha256: str
+    segments: Sequence[SegmentDerivatives]
+    picture: ObjectReference | None
+
+
+def pipeline_digest(profile: Profile, analyzers: Iterable[AnalyzerFacts]) -> str:
+    """Name a pipeline: the same analyzers with the same models and parameters, the same profile."""
+    parts = sorted([a.name, a.digest, a.unavailable is None] for a in analyzers)
+    return hashlib.sha256(dumps([profile.value, parts])).hexdigest()
+
+
+def result_key(sha256: str, segment: Segment | None, analyzer: AnalyzerFacts) -> str:
+    """Name what an analysis will find, before it is done (design.md, 11).
+
+    Original hash x core range x analyzer x model digest and parameters: whoever computes it
+    again, in whatever run, finds the earlier result.
+    """
+    core = [segment.core_start, segment.core_end] if segment else None
+    return hashlib.sha256(dumps([sha256, core, analyzer.name, analyzer.digest])).hexdigest()
+
+
+def plan(preparation: Preparation, analyzers: Sequence[AnalyzerFacts]) -> list[PlannedJob]:
+    """List the analyses that the prepared parts of a medium allow, in the order of the medium."""
+    able = [a for a in analyzers if preparation.type.value in a.accepts and a.unavailable is None]
+    if preparation.type is MediumType.IMAGE:
+        picture = preparation.picture
+        return [_job(preparation, a, None, picture) for a in able if picture]
+    planned = []
+    for part in preparation.segments:
+        for analyzer in able:
+            derived = _derived(part, analyzer.input)
+            if derived:
+                planned.append(_job(preparation, analyzer, part.segment, derived))
+    return planned
+
+
+def missing_capabilities(preparation: Preparation, analyzers: Sequence[AnalyzerFacts]) -> list[MissingCapability]:
+    """Name what cannot be looked for in this medium from the start, and why."""
+    return [
+        MissingCapability(capability=analyzer.capability, reason=analyzer.unavailable)
+        for analyzer in analyzers
+        if analyzer.unavailable is not None and preparation.type.value in analyzer.accepts
+    ]
+
+
+def _job(
+    preparation: Preparation, analyzer: AnalyzerFacts, segment: Segment | None, derived: ObjectReference
+) -> PlannedJob:
+    return PlannedJob(analyzer, segment, derived, result_key(preparation.sha256, segment, analyzer))
+
+
+def _derived(part: SegmentDerivatives, kind: str) -> ObjectReference | None:
+    field = INPUT_OF.get(kind)
+    reference: ObjectReference | None = getattr(part, field) if field else None
+    return reference

@@ -1,0 +1,180 @@
+"""Owns the runs and the analysis jobs; reaps the jobs of everybody."""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from aima_common.contracts import messages as m
+from aima_common.contracts.base import Message
+from aima_common.contracts.envelope import Envelope
+from aima_common.contracts.media import Priority
+from aima_common.errors import TransientError
+from aima_common.ids import MediumId, run_id
+from aima_common.jobs import JobKind, Ledger
+from aima_common.ports import Ports
+from aima_common.ports.documents import Document, Insert
+from aima_common.runtime.telemetry import READY_JOBS
+from aima_common.urgency import WEIGHTS
+
+from aima_scheduler import domain
+from aima_scheduler.dispatch import Dispatcher
+from aima_scheduler.runs import RUN_OPEN, Runs
+
+RESYNC_SECONDS = 30.0
+"""The safety pass (spec 4.1); in between, events decide."""
+
+REAP_SECONDS = 5.0
+
+log = structlog.get_logger()
+
+
+class Scheduler:
+    """Turns prepared media into runs of jobs, and places the jobs on machines."""
+
+    name = "scheduler"
+
+    def __init__(self, ports: Ports, ledger: Ledger) -> None:
+        self._documents = ports.documents
+        self._clock = ports.clock
+        self._ledger = ledger
+        self._dispatcher = Dispatcher(ports, ledger, self._abandon_unschedulable)
+        self._runs = Runs(ports, ledger, self._dispatcher.wake)
+
+    def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
+        """Map messages to what follows from them."""
+        return {
+            m.MediumUploaded: self.on_medium_uploaded,
+            m.MediumRejected: self.on_preparation,
+            m.SegmentPrepared: self.on_preparation,
+            m.MediumPrepared: self.on_preparation,
+            m.AnalysisCompleted: self.on_analysis_completed,
+            m.AnalysisFailed: self.on_analysis_failed,
+            m.PictureCompleted: self.on_picture_completed,
+            m.CancelRequested: self.on_cancel_requested,
+            m.ErasureRequested: self.on_erasure_requested,
+            m.CapacityChanged: self.on_capacity_changed,
+        }
+
+    def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
+        """Place, reap and resync for as long as the process lives."""
+        return [self._dispatcher.run, self.reap, self.resync]
+
+    async def on_medium_uploaded(self, envelope: Envelope[m.MediumUploaded]) -> None:
+        """Open a run for a medium, unless the same pipeline has run on it before."""
+        body = envelope.body
+        pipeline = domain.pipeline_digest(body.profile, await self._runs.analyzers())
+        identity = run_id(MediumId(body.medium), pipeline)
+        facts = {
+            "medium": body.medium,
+            "sha256": body.original.sha256,
+            "pipeline": pipeline,
+            "profile": body.profile.value,
+            "priority": body.priority.value,
+            "deadline": body.deadline,
+            "confidentiality": body.confidentiality.value,
+            "accepted_at": envelope.time.isoformat(),
+            "parts_done": 0,
+            "parts_total": None,
+            "reason": None,
+        }
+        run = Insert(identity, envelope.tenant, "accepted", facts)
+        if not await self._documents.insert("runs", run, inbox=envelope.id):
+            await self._wanted_again(identity, body.priority, envelope.id)
+        await self._runs.reconcile(identity, envelope.id)
+
+    async def on_preparation(
+        self, envelope: Envelope[m.SegmentPrepared] | Envelope[m.MediumPrepared] | Envelope[m.MediumRejected]
+    ) -> None:
+        """Bring the medium's runs up to what has been prepared."""
+        for run in await self._runs.of_medium(envelope.body.medium):
+            await self._runs.reconcile(run.id, envelope.id)
+
+    async def on_analysis_completed(self, envelope: Envelope[m.AnalysisCompleted]) -> None:
+        """Count the part; a worker is free."""
+        self._dispatcher.wake()
+        await self._runs.count_part(envelope.body.run, envelope.id)
+
+    async def on_analysis_failed(self, envelope: Envelope[m.AnalysisFailed]) -> None:
+        """Give the part up when its job is dead; otherwise it is ready again already."""
+        self._dispatcher.wake()
+        job = await self._documents.load("jobs", envelope.body.job)
+        if job and job.state == "dead":
+            await self._runs.abandon(job, envelope.body.reason, envelope.id)
+
+    async def on_picture_completed(self, envelope: Envelope[m.PictureCompleted]) -> None:
+        """End the run."""
+        await self._runs.end(envelope.body.run, "analysed", None, envelope.id)
+
+    async def on_cancel_requested(self, envelope: Envelope[m.CancelRequested]) -> None:
+        """Stop the runs of a medium, or of a case's media that no other open case waits for."""
+        wanted = envelope.body
+        items = await self._documents.find("items", {"case": wanted.case, "tenant": envelope.tenant}, limit=100_000)
+        media = {item.body["medium"] for item in items if wanted.medium in (None, item.body["medium"])}
+        for medium in sorted(media):
+            if not await self._wanted_elsewhere(medium, wanted.case):
+                for run in await self._runs.of_medium(medium):
+                    await self._runs.cancel(run, wanted.reason, envelope.id)
+
+    async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
+        """Remove the runs' jobs, leaving only that there was a run."""
+        medium = envelope.body.medium
+        told = m.PartErased(medium=medium, owner=self.name)
+        await self._runs.erase(medium, envelope.tenant, envelope.id, told)
+
+    async def on_capacity_changed(self, envelope: Envelope[m.CapacityChanged]) -> None:  # noqa: ARG002
+        """Look again at what fits."""
+        self._dispatcher.wake()
+
+    async def reap(self) -> None:
+        """Free the jobs of holders that fell silent, whatever their kind."""
+        while True:
+            with contextlib.suppress(TransientError):
+                for job in await self._ledger.reap():
+                    log.info("lease_expired", job=job.id, kind=job.body["kind"], state=job.state)
+                    if job.state == "dead":
+                        await self._bury(job)
+                    self._dispatcher.wake()
+            await self._clock.sleep(REAP_SECONDS)
+
+    async def resync(self) -> None:
+        """Repair what a lost event may have left behind, and report what waits."""
+        while True:
+            with contextlib.suppress(TransientError):
+                for run in await self._documents.find("runs", {"state": RUN_OPEN}, limit=10_000):
+                    await self._runs.reconcile(run.id, f"resync-{run.version}")
+                for kind in JobKind:
+                    waiting = await self._documents.count("jobs", {"kind": kind.value, "state": "ready"})
+                    READY_JOBS.labels(kind.value).set(waiting)
+                self._dispatcher.wake()
+            await self._clock.sleep(RESYNC_SECONDS)
+
+    async def _wanted_again(self, identity: str, priority: Priority, cause: str) -> None:
+        run = await self._documents.load("runs", identity)
+        if run is not None and run.state == "cancelled":
+            await self._runs.revive(run, cause)
+        elif run is not None and WEIGHTS[priority] > WEIGHTS[Priority(run.body["priority"])]:
+            await self._runs.hasten(run, priority, cause)
+
+    async def _wanted_elsewhere(self, medium: str, case: str) -> bool:
+        for item in await self._documents.find("items", {"medium": medium, "state": "accepted"}):
+            other = item.body["case"]
+            document = await self._documents.load("cases", other) if other != case else None
+            if document and document.state == "open":
+                return True
+        return False
+
+    async def _abandon_unschedulable(self, job: Document, reason: str) -> None:
+        await self._runs.abandon(job, reason, f"{job.id}-unschedulable")
+
+    async def _bury(self, job: Document) -> None:
+        """Tell of a job that died without its holder being able to."""
+        reason = job.body["errors"][-1]["reason"] if job.body["errors"] else "its workers fell silent"
+        cause = f"{job.id}-{job.version}"
+        if job.body["kind"] == JobKind.ANALYSE:
+            await self._runs.abandon(job, reason, cause)
+        elif medium := job.body.get("medium"):
+            told = {"code": "abandoned", "reason": reason, "remedy": "look at `aima jobs`, then upload the file again"}
+            for run in await self._runs.of_medium(medium):
+                await self._runs.end(run.id, "failed", told, cause)
