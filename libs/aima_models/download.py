@@ -62,7 +62,7 @@ def _run_pip(source: Source, folder: Path, received: Received) -> Path:
     command += ["--progress-bar", "off", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
     command += ["--requirement", str(requirements), "--dest", str(arrivals)]
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell, arguments from packaged manifests
+        process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=_environment(scratch)
         )
         try:

@@ -54,7 +54,8 @@ class DownloadError(UnavailableError):
     def __init__(self, requirement: str, output: str) -> None:
         super().__init__(
             f"pip could not download {requirement}: {output}\n"
-            "Check the network and pip's index settings, then run `aima models build` again; it goes on where it stopped.",
+            "Check the network and pip's index settings, then run `aima models build` again: "
+            "it goes on where it stopped.",
             code="model_download",
         )
         self.requirement = requirement

@@ -142,7 +142,7 @@ class ModelManifest(Part):
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def file(self, name: str) -> ModelFile:
-        """The file of that name; KeyError when the model has none such."""
+        """Pick the file of that name; KeyError when the model has none such."""
         for file in self.files:
             if file.name == name:
                 return file

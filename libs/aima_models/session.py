@@ -18,7 +18,7 @@ class Session(Protocol):
         ...
 
     def get_providers(self) -> list[str]:
-        """What the model runs on, best first."""
+        """Name what the model runs on, best first."""
         ...
 
 
@@ -38,4 +38,4 @@ def load_session(path: Path, threads: int = 1, *, allow_gpu: bool = True) -> Ses
     providers = ["CPUExecutionProvider"]
     if allow_gpu and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         providers.insert(0, "CUDAExecutionProvider")
-    return cast(Session, onnxruntime.InferenceSession(str(path), options, providers=providers))
+    return cast("Session", onnxruntime.InferenceSession(str(path), options, providers=providers))

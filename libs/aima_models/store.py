@@ -16,7 +16,7 @@ from aima_models.manifest import ModelFile, ModelManifest, load_manifests, manif
 
 
 def default_root(environment: Mapping[str, str] | None = None) -> Path:
-    """The user's models folder: $AIMA_MODELS, else aima/models in the XDG cache folder."""
+    """Choose the user's models folder: $AIMA_MODELS, else aima/models in the XDG cache folder."""
     values = os.environ if environment is None else environment
     if override := values.get("AIMA_MODELS"):
         return Path(override).expanduser()
@@ -74,7 +74,7 @@ class ModelStore:
             return None
 
     def missing(self) -> tuple[str, ...]:
-        """The names of the models of which a file is absent; nothing is hashed."""
+        """Name the models of which a file is absent; nothing is hashed."""
         return tuple(name for name, manifest in self.manifests.items() if not self._is_present(manifest))
 
     def _is_present(self, manifest: ModelManifest) -> bool:
@@ -92,7 +92,7 @@ class ModelStore:
 
 
 def remedy_for(manifest: ModelManifest) -> str:
-    """What to do when a file of this model is absent or wrong."""
+    """Tell what to do when a file of this model is absent or wrong."""
     if manifest.source.kind == "archive":
         return "run `aima models build`"
     return f"install {manifest.source.requirement} again"

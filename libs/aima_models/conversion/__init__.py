@@ -20,7 +20,7 @@ def conversion_named(name: str) -> Conversion:
     if name not in CONVERSIONS:
         raise KeyError(name)
     module = import_module(f"aima_models.conversion.{name.replace('-', '_')}")  # each needs onnx or safetensors
-    return cast(Conversion, module.convert)
+    return cast("Conversion", module.convert)
 
 
 def _copy(members: Mapping[str, bytes]) -> bytes:

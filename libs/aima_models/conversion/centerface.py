@@ -4,7 +4,7 @@ The published file fixes its input to ten pictures of 32 x 32 and lists its weig
 ONNX Runtime from optimising it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import onnx
 
@@ -29,7 +29,7 @@ def convert(members: Mapping[str, bytes]) -> bytes:
     return serialise(model)
 
 
-def _free_dimensions(values: "onnx.GraphProto | object", height: str, width: str) -> None:
-    for value in values:  # type: ignore[attr-defined]
+def _free_dimensions(values: Iterable[onnx.ValueInfoProto], height: str, width: str) -> None:
+    for value in values:
         batch, _channels, rows, columns = value.type.tensor_type.shape.dim
         batch.dim_param, rows.dim_param, columns.dim_param = "n", height, width

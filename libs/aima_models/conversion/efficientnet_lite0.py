@@ -17,6 +17,7 @@ from aima_models.conversion.torch_file import Tensors, read_torch_file
 EPSILON = 1e-3
 """Batch normalisation's, as the weights were trained with (TensorFlow's default)."""
 SIDE = 224
+NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class _Network:
         self.six = self.graph.constant(6.0)
 
     def convolution(self, x: str, convolution: str, norm: str, stride: int = 1, groups: int = 1) -> str:
-        """A convolution with its batch normalisation folded in, and no activation."""
+        """Add a convolution with its batch normalisation folded in, and no activation."""
         kernel, bias = folded(self.weights, convolution, norm)
         return self.graph.node(
             "Conv",
@@ -64,7 +65,7 @@ class _Network:
         return self.graph.node("Clip", [x, self.zero, self.six])
 
     def block(self, x: str, number: int, stage: _Stage, repeat: int) -> str:
-        """An inverted bottleneck: widen, filter each channel, narrow, and add what came in where shapes allow."""
+        """Add an inverted bottleneck: widen, filter each channel, narrow, and add what came in where shapes allow."""
         name = f"_blocks.{number}."
         stride = stage.stride if repeat == 0 else 1
         channels = stage.channels_in if repeat == 0 else stage.channels_out
@@ -78,10 +79,11 @@ class _Network:
 
 
 def folded(weights: Tensors, convolution: str, norm: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """The kernel and bias of a convolution followed by its batch normalisation."""
-    scale = weights[norm + ".weight"] / np.sqrt(weights[norm + ".running_var"] + np.float32(EPSILON))
-    kernel = weights[convolution + ".weight"] * scale[:, None, None, None]
-    return kernel, weights[norm + ".bias"] - weights[norm + ".running_mean"] * scale
+    """Multiply a convolution with the batch normalisation after it: kernel and bias."""
+    gain, shift, mean, variance = (weights[f"{norm}.{part}"] for part in NORM_PARTS)
+    scale = gain / np.sqrt(variance + np.float32(EPSILON))
+    kernel = weights[f"{convolution}.weight"] * scale[:, None, None, None]
+    return kernel.astype(np.float32), (shift - mean * scale).astype(np.float32)
 
 
 def convert(members: Mapping[str, bytes]) -> bytes:

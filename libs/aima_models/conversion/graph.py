@@ -51,7 +51,7 @@ class GraphBuilder:
         self._graph.output.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], list(shape)))
 
     def serialise(self) -> bytes:
-        """The finished model file."""
+        """Write the finished model file."""
         model = ModelProto(ir_version=IR_VERSION, producer_name="aima", graph=self._graph)
         model.opset_import.append(helper.make_opsetid("", OPSET))
         return serialise(model)

@@ -83,7 +83,7 @@ class _Network:
         )
 
     def mean_of_tokens(self, x: str, present: str) -> str:
-        """The unit vector in the direction of the mean of the tokens that are not padding."""
+        """Add the unit vector in the direction of the mean of the tokens that are not padding."""
         column = self.apply("Unsqueeze", present, self.whole(2))
         total = self.graph.node("ReduceSum", [self.apply("Mul", x, column), self.whole(1)], keepdims=0)
         count = self.graph.node("ReduceSum", [column, self.whole(1)], keepdims=0)

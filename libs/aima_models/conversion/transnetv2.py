@@ -7,8 +7,10 @@ cell are merged into one. The colour histogram comes in as a second input, made 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from aima_models.conversion.graph import GraphBuilder
 from aima_models.conversion.torch_file import Tensors, read_torch_file
@@ -58,7 +60,7 @@ class _Network:
             branches.append(self.temporal(part, kernel, shift[channels], dilation))
         return self.graph.node("Concat", branches, axis=1)
 
-    def temporal(self, x: str, kernel: np.ndarray, bias: np.ndarray, dilation: int) -> str:  # type: ignore[type-arg]
+    def temporal(self, x: str, kernel: npt.NDArray[Any], bias: npt.NDArray[Any], dilation: int) -> str:
         return self.graph.node(
             "Conv",
             [x, self.graph.constant(kernel), self.graph.constant(bias)],
@@ -113,9 +115,7 @@ def convert(members: Mapping[str, bytes]) -> bytes:
     for number in range(3):
         x = network.block(x, f"SDDCNN.{number}.")
         features.append(x)
-    flat = graph.node(
-        "Reshape", [graph.node("Transpose", [x], perm=[0, 2, 3, 4, 1]), network.whole(0, WINDOW, -1)]
-    )
+    flat = graph.node("Reshape", [graph.node("Transpose", [x], perm=[0, 2, 3, 4, 1]), network.whole(0, WINDOW, -1)])
     frame_part = network.frame_similarity(features)
     colour_part = network.self_similarity(histograms, "color_hist_layer.fc")
     joined = graph.node("Concat", [colour_part, frame_part, flat], axis=2)
