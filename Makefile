@@ -44,7 +44,7 @@ check: setup-dev ## style, types, who may import whom, generated files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m aima_common.contracts --check
 
 .PHONY: fmt
