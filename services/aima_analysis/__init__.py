@@ -1,1 +1,1 @@
-"""See ARCHITECTURE.md."""
+"""Runs the models: analyzers as plug-ins, in processes of their own."""

@@ -1,1 +1,1 @@
-"""See ARCHITECTURE.md."""
+"""Makes one picture out of many findings."""

@@ -1,1 +1,1 @@
-"""See ARCHITECTURE.md."""
+"""Knows the machines there are: their cores, memory and GPUs."""

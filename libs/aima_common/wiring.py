@@ -1,0 +1,56 @@
+"""The one place that chooses plugs for sockets."""
+
+import contextlib
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from aima_common.adapters.embedded.bus import SqliteBus
+from aima_common.adapters.embedded.documents import SqliteDocuments
+from aima_common.adapters.embedded.objects import DirectoryObjects
+from aima_common.adapters.embedded.search import SqliteSearch
+from aima_common.adapters.embedded.vectors import EdgeVectors
+from aima_common.adapters.system_clock import SystemClock
+from aima_common.contracts.topics import TOPICS
+from aima_common.errors import SettingsError
+from aima_common.ports import Ports
+from aima_common.runtime.failures import DEAD_SUFFIX
+
+EMBEDDED_PARTITIONS = 4
+"""One process consumes them all; more would only be more positions to look at."""
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Own a data folder alone; raise `SettingsError` when another process does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SettingsError(
+                f"another AIMA works on {folder}: use that one (it prints its address), stop it, or give --data another folder"
+            ) from error
+        yield
+
+
+@contextlib.asynccontextmanager
+async def embedded(folder: Path) -> AsyncIterator[Ports]:
+    """Plug in the stores of one machine, below one folder; topics exist when this returns."""
+    async with contextlib.AsyncExitStack() as stack:
+        documents = await stack.enter_async_context(SqliteDocuments.open(folder / "documents.db"))
+        bus = await stack.enter_async_context(SqliteBus.open(folder / "log.db"))
+        search = await stack.enter_async_context(SqliteSearch.open(folder / "search.db"))
+        objects = await stack.enter_async_context(DirectoryObjects.open(folder / "objects"))
+        vectors = await stack.enter_async_context(EdgeVectors.open(folder / "vectors"))
+        await bus.ensure_topics(topic_partitions(EMBEDDED_PARTITIONS))
+        yield Ports(bus, documents, objects, vectors, search, SystemClock())
+
+
+def topic_partitions(most: int | None = None) -> dict[str, int]:
+    """List every topic and its dead-letter topic with their partitions, bounded by `most`."""
+    partitions = {}
+    for topic in TOPICS:
+        count = min(topic.partitions, most or topic.partitions)
+        partitions |= {topic.name: count, topic.name + DEAD_SUFFIX: 1}
+    return partitions
