@@ -41,15 +41,17 @@ async def embedded(folder: Path) -> AsyncIterator[Ports]:
         documents = await stack.enter_async_context(SqliteDocuments.open(folder / "documents.db"))
         bus = await stack.enter_async_context(SqliteBus.open(folder / "log.db"))
         search = await stack.enter_async_context(SqliteSearch.open(folder / "search.db"))
-        objects = await stack.enter_async_context(DirectoryObjects.open(folder / "objects"))
-        vectors = await stack.enter_async_context(EdgeVectors.open(folder / "vectors"))
+        objects = await DirectoryObjects.at(folder / "objects")
+        stack.push_async_callback(objects.close)
+        vectors = EdgeVectors.open(folder / "vectors")
+        stack.push_async_callback(vectors.close)
         await bus.ensure_topics(topic_partitions(EMBEDDED_PARTITIONS))
         yield Ports(bus, documents, objects, vectors, search, SystemClock())
 
 
 def topic_partitions(most: int | None = None) -> dict[str, int]:
     """List every topic and its dead-letter topic with their partitions, bounded by `most`."""
-    partitions = {}
+    partitions: dict[str, int] = {}
     for topic in TOPICS:
         count = min(topic.partitions, most or topic.partitions)
         partitions |= {topic.name: count, topic.name + DEAD_SUFFIX: 1}

@@ -1,1 +1,1 @@
-"""See ARCHITECTURE.md."""
+"""Writes what people read: versions of a document about a case, each statement with where it came from."""

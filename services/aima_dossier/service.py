@@ -1,0 +1,211 @@
+"""Writes a version of a case's dossier whenever something in it has come to an end."""
+
+import asyncio
+import datetime
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from aima_common.collections import RUN_TERMINAL
+from aima_common.contracts import messages as m
+from aima_common.contracts.base import Message
+from aima_common.contracts.envelope import Envelope
+from aima_common.contracts.media import ObjectReference
+from aima_common.contracts.picture import Picture
+from aima_common.contracts.telling import tell
+from aima_common.errors import PermanentError
+from aima_common.ids import derive, job_id
+from aima_common.jobs import Done, Held, JobKind, JobRunner, Ledger, new_job
+from aima_common.ports import Ports
+from aima_common.ports.documents import Change, Expect, Insert
+from aima_common.ports.search import Passage
+from aima_dossier.canonical import digest
+from aima_dossier.domain import assemble
+from aima_dossier.facts import MOST_ITEMS, Facts, FactsReader
+from aima_dossier.model import Dossier
+from aima_dossier.render import render
+
+GATHER_SECONDS = 5
+"""While a case is being worked on it is written at most this often; its end is written at once."""
+
+SEARCHABLE = ("speech", "text", "label")
+
+
+class DossierService:
+    """Owns the dossiers, the corrections and the search index; nobody else writes them."""
+
+    name = "dossier"
+
+    def __init__(self, ports: Ports, ledger: Ledger) -> None:
+        self._ports = ports
+        self._documents = ports.documents
+        self._ledger = ledger
+        self._reader = FactsReader(ports)
+        self._runner = JobRunner(ledger, JobKind.WRITE, self.write, slots=1)
+
+    def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
+        """Map messages to what follows from them."""
+        return {
+            m.ProgressMade: self.on_progress_made,
+            m.CorrectionMade: self.on_correction_made,
+            m.ErasureRequested: self.on_erasure_requested,
+            m.MediumErased: self.on_medium_erased,
+        }
+
+    def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
+        """Write for as long as the process lives."""
+        return [self._runner.run]
+
+    async def on_progress_made(self, envelope: Envelope[m.ProgressMade]) -> None:
+        """Index what a finished run found, and have its cases written."""
+        body = envelope.body
+        if body.stage not in RUN_TERMINAL:
+            return
+        run = await self._documents.load("runs", body.run)
+        picture = await self._reader.picture(run) if run and body.stage == "analysed" else None
+        if picture:
+            await self._ports.search.index(_passages(envelope.tenant, picture))
+        await self._want_cases_of(body.medium, envelope)
+
+    async def on_correction_made(self, envelope: Envelope[m.CorrectionMade]) -> None:
+        """Keep a correction: a statement too, by a person."""
+        body = envelope.body
+        made = {**body.model_dump(mode="json"), "made_at": envelope.time.isoformat()}
+        await self._documents.insert("corrections", Insert(envelope.id, envelope.tenant, "made", made))
+        await self._want_cases_of(body.medium, envelope)
+
+    async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
+        """Forget the passages and corrections of a medium, and every written version that tells of it."""
+        medium, tenant = envelope.body.medium, envelope.tenant
+        await self._ports.search.forget(tenant, medium)
+        for correction in await self._documents.find("corrections", {"medium": medium, "tenant": tenant}):
+            await self._documents.delete("corrections", correction.id)
+        for case in await self._cases_of(medium):
+            await self._forget_versions(case)
+        told = m.PartErased(medium=medium, owner=self.name)
+        record = tell(told, tenant=tenant, key=medium, cause=envelope.id, time=envelope.time)
+        marker = Insert(derive("erasure", self.name, envelope.id), tenant, "erased", {"case": "", "medium": medium})
+        await self._documents.insert("dossiers", marker, outbox=[record])
+
+    async def on_medium_erased(self, envelope: Envelope[m.MediumErased]) -> None:
+        """Write the cases anew, without the medium."""
+        await self._want_cases_of(envelope.body.medium, envelope)
+
+    async def write(self, held: Held) -> Done:
+        """Write the case as it is now; does nothing when everything that was told of it is written already."""
+        case = await self._documents.load("cases", held.body["case"])
+        wanted = await self._documents.load("dossiers", held.body["case"])
+        if case is None or wanted is None:
+            raise PermanentError("the case is gone", code="erased")
+        if wanted.body["written"] >= wanted.body["wanted"]:
+            return Done()
+        facts = await self._reader.read(case)
+        version = int(wanted.body["version"]) + 1
+        now = self._ports.clock.now()
+        dossier, page = await asyncio.to_thread(_compose, facts, version, now)
+        current = await self._keep(held, dossier, page)
+        change = Change(
+            state="current",
+            set={"written": wanted.body["wanted"], "version": version, "current": current},
+            push={"versions": {"version": version, "json": current["json"], "html": current["html"]}},
+        )
+        # The compare-and-set on the version is what makes one dossier the current one.
+        moved = await self._documents.transition("dossiers", case.id, expect=Expect(version=wanted.version), change=change)
+        if not moved.applied:
+            # More was told of the case meanwhile; whoever told it has asked for a version of its own.
+            return Done()
+        told = m.DossierPublished(
+            case=case.id,
+            version=version,
+            complete=dossier.complete,
+            dossier=ObjectReference.model_validate(current["json"]),
+            items=len(dossier.items),
+        )
+        cause = f"{held.id}-{held.epoch}"
+        return Done({"result": current["json"]}, [tell(told, tenant=held.tenant, key=case.id, cause=cause, time=now)])
+
+    async def _keep(self, held: Held, dossier: Dossier, page: bytes) -> dict[str, Any]:
+        data = dossier.model_dump_json(by_alias=True, indent=1).encode()
+        folder = f"t/{held.tenant}/dossiers/{held.body['case']}"
+        kept = {}
+        for kind, content in (("json", data), ("html", page)):
+            sha256 = hashlib.sha256(content).hexdigest()
+            reference = ObjectReference(key=f"{folder}/{sha256}.{kind}", sha256=sha256, size_bytes=len(content))
+            await self._ports.objects.put(reference.key, content)
+            kept[kind] = reference.model_dump(mode="json")
+        return {
+            "version": dossier.version,
+            "complete": dossier.complete,
+            "items": len(dossier.items),
+            "digest": await asyncio.to_thread(digest, dossier),
+            **kept,
+        }
+
+    async def _cases_of(self, medium: str) -> list[str]:
+        items = await self._documents.find("items", {"medium": medium}, limit=MOST_ITEMS)
+        return sorted({item.body["case"] for item in items})
+
+    async def _want_cases_of(self, medium: str, envelope: Envelope[Any]) -> None:
+        for case in await self._cases_of(medium):
+            await self._want(case, envelope)
+
+    async def _want(self, case: str, envelope: Envelope[Any]) -> None:
+        empty = {"case": case, "wanted": 0, "written": 0, "version": 0, "current": None, "versions": []}
+        await self._documents.insert("dossiers", Insert(case, envelope.tenant, "empty", empty))
+        done = await self._documents.transition("dossiers", case, change=Change(add={"wanted": 1}), inbox=envelope.id)
+        if done.document is None:
+            return
+        if await self._finished(case):
+            occasion = f"end-{done.document.body['wanted']}"
+            await self._ask(case, envelope.tenant, datetime.timedelta(0), occasion)
+        else:
+            # Its job starts after this moment is over, so that it covers all that is told within it.
+            moment = int(self._ports.clock.now().timestamp()) // GATHER_SECONDS
+            await self._ask(case, envelope.tenant, datetime.timedelta(seconds=GATHER_SECONDS), f"moment-{moment}")
+
+    async def _ask(self, case: str, tenant: str, delay: datetime.timedelta, occasion: str) -> None:
+        now = self._ports.clock.now()
+        body: dict[str, Any] = {"case": case, "run": None, "medium": None}
+        job = new_job(job_id(case, JobKind.WRITE.value, occasion), tenant, JobKind.WRITE, submitted_at=now, **body)
+        later = Insert(job.id, job.tenant, job.state, {**job.body, "not_before": (now + delay).isoformat()})
+        if await self._ledger.add(later):
+            self._runner.wake()
+
+    async def _finished(self, case: str) -> bool:
+        items = await self._documents.find("items", {"case": case, "state": "accepted"}, limit=MOST_ITEMS)
+        media = {item.body["medium"] for item in items}
+        runs = await asyncio.gather(*(self._reader.newest_run(medium) for medium in media))
+        return all(run is not None and run.state in RUN_TERMINAL for run in runs)
+
+    async def _forget_versions(self, case: str) -> None:
+        document = await self._documents.load("dossiers", case)
+        if document is None:
+            return
+        for version in document.body["versions"]:
+            for kind in ("json", "html"):
+                await self._ports.objects.delete(version[kind]["key"])
+        change = Change(state="empty", set={"current": None, "versions": []})
+        await self._documents.transition("dossiers", case, change=change)
+
+
+def _compose(facts: Facts, version: int, now: datetime.datetime) -> tuple[Dossier, bytes]:
+    dossier = assemble(
+        facts.case,
+        facts.items,
+        facts.media,
+        version=version,
+        created_at=now,
+        relations=facts.relations,
+        corrections=facts.corrections,
+    )
+    return dossier, render(dossier, facts.previews).encode()
+
+
+def _passages(tenant: str, picture: Picture) -> list[Passage]:
+    return [
+        Passage(f.id, tenant, picture.medium, f.kind, f.text or f.label or "", f.start_seconds, f.end_seconds)
+        for f in picture.findings
+        if f.kind in SEARCHABLE and (f.text or f.label)
+    ]
+
+

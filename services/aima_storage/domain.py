@@ -1,0 +1,19 @@
+"""Who must have erased a medium before its bytes may go, and what counts as an orphan. Pure."""
+
+from collections.abc import Iterable
+
+OWNERS = frozenset({"upload", "preprocessing", "scheduler", "fusion", "dossier"})
+"""Services that own documents, vectors or passages about a medium."""
+
+ORPHAN_SECONDS = 24 * 3600.0
+"""An object younger than this may belong to a document that is about to be written."""
+
+
+def all_erased(owners: Iterable[str]) -> bool:
+    """Tell whether every owner has erased its part."""
+    return OWNERS <= set(owners)
+
+
+def folders_of(tenant: str, medium: str) -> list[str]:
+    """Name the folders that hold nothing but this medium's objects."""
+    return [f"t/{tenant}/derivatives/{medium}/"]

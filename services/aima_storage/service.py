@@ -1,0 +1,143 @@
+"""Owns locations, lifetimes and erasures: what lies where, whether it is whole, and when it is gone."""
+
+import contextlib
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from aima_common.contracts import messages as m
+from aima_common.contracts.base import Message
+from aima_common.contracts.codec import loads
+from aima_common.contracts.envelope import Envelope
+from aima_common.contracts.media import ObjectReference
+from aima_common.contracts.telling import tell
+from aima_common.errors import ObjectMissingError, TransientError
+from aima_common.ids import derive
+from aima_common.ports import Ports
+from aima_common.ports.documents import Change, Document, Expect, Insert, Outcome
+from aima_storage import domain
+
+SCRUB_SECONDS = 60.0
+"""Pause between two originals that are read again and compared with their hash."""
+
+log = structlog.get_logger()
+
+
+class Storage:
+    """Keeps the register of objects; removes them when every owner has let go."""
+
+    name = "storage"
+
+    def __init__(self, ports: Ports) -> None:
+        self._documents = ports.documents
+        self._objects = ports.objects
+        self._clock = ports.clock
+
+    def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
+        """Map messages to what follows from them."""
+        return {
+            m.MediumUploaded: self.on_medium_uploaded,
+            m.MediumPrepared: self.on_medium_prepared,
+            m.DossierPublished: self.on_dossier_published,
+            m.ErasureRequested: self.on_erasure_requested,
+            m.PartErased: self.on_part_erased,
+        }
+
+    def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
+        """Check originals for as long as the process lives."""
+        return [self.scrub]
+
+    async def on_medium_uploaded(self, envelope: Envelope[m.MediumUploaded]) -> None:
+        """Register an original."""
+        await self._register(envelope, envelope.body.original, "original", envelope.body.medium)
+
+    async def on_medium_prepared(self, envelope: Envelope[m.MediumPrepared]) -> None:
+        """Register the derivatives of a medium."""
+        body = envelope.body
+        parts = [o for s in body.segments for o in (s.frames, s.thumbnails, s.sound) if o]
+        for reference in [*parts, *(o for o in (body.poster, body.thumbnail) if o)]:
+            await self._register(envelope, reference, "derivative", body.medium)
+
+    async def on_dossier_published(self, envelope: Envelope[m.DossierPublished]) -> None:
+        """Register a version of a dossier."""
+        await self._register(envelope, envelope.body.dossier, "dossier", "")
+
+    async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
+        """Open an erasure: it ends when every owner has said that its part is gone."""
+        body = {"medium": envelope.body.medium, "owners": [], "requested_by": envelope.body.requested_by}
+        identity = _erasure(envelope)
+        if not await self._documents.insert("erasures", Insert(identity, envelope.tenant, "requested", body)):
+            again = Change(state="requested", set={"owners": []})
+            await self._documents.transition(
+                "erasures", identity, expect=Expect(state="erased"), change=again, inbox=envelope.id
+            )
+
+    async def on_part_erased(self, envelope: Envelope[m.PartErased]) -> None:
+        """Note an owner; when all have let go, remove the bytes and say so."""
+        identity = _erasure(envelope)
+        change = Change(push={"owners": envelope.body.owner})
+        done = await self._documents.transition("erasures", identity, change=change, inbox=envelope.id)
+        if done.outcome is Outcome.MISSING or done.document is None:
+            raise TransientError("the erasure is not open yet", code="erasure_unknown")
+        if done.document.state == "requested" and domain.all_erased(done.document.body["owners"]):
+            await self._erase(envelope.tenant, envelope.body.medium)
+            told = m.MediumErased(medium=envelope.body.medium)
+            medium = envelope.body.medium
+            record = tell(told, tenant=envelope.tenant, key=medium, cause=envelope.id, time=envelope.time)
+            end = Change(state="erased", set={"erased_at": self._clock.now().isoformat()})
+            await self._documents.transition(
+                "erasures", identity, expect=Expect(state="requested"), change=end, outbox=[record]
+            )
+
+    async def scrub(self) -> None:
+        """Read one original after the other again, and report the one whose bytes are not what was uploaded."""
+        while True:
+            await self._clock.sleep(SCRUB_SECONDS)
+            with contextlib.suppress(TransientError):
+                for location in await self._documents.find("locations", {"kind": "original", "state": "present"}):
+                    await self.check(location)
+                    await self._clock.sleep(SCRUB_SECONDS)
+
+    async def check(self, location: Document) -> bool:
+        """Compare an object with its hash; one that is missing or wrong is marked and reported."""
+        digest = hashlib.sha256()
+        try:
+            async for chunk in self._objects.open(location.body["key"]):
+                digest.update(chunk)
+            state = "present" if digest.hexdigest() == location.body["sha256"] else "quarantined"
+        except ObjectMissingError:
+            state = "missing"
+        if state != "present":
+            log.error("object_damaged", key=location.body["key"], state=state)
+            await self._documents.transition(
+                "locations", location.id, expect=Expect(state="present"), change=Change(state=state)
+            )
+        return state == "present"
+
+    async def _register(self, envelope: Envelope[Any], reference: ObjectReference, kind: str, medium: str) -> None:
+        body = {"kind": kind, "medium": medium, **reference.model_dump(mode="json")}
+        identity = derive("location", reference.key)
+        if not await self._documents.insert("locations", Insert(identity, envelope.tenant, "present", body)):
+            back = Change(state="present")
+            await self._documents.transition(
+                "locations", identity, expect=Expect(state=("missing", "erased")), change=back, inbox=envelope.id
+            )
+
+    async def _erase(self, tenant: str, medium: str) -> None:
+        for location in await self._documents.find("locations", {"medium": medium, "tenant": tenant}, limit=100_000):
+            await self._objects.delete(location.body["key"])
+            await self._documents.delete("locations", location.id)
+        for folder in domain.folders_of(tenant, medium):
+            async for info in self._objects.list(folder):
+                await self._objects.delete(info.key)
+        # Results and pictures lie under names of their own; each says which medium it is about.
+        for folder in (f"t/{tenant}/results/", f"t/{tenant}/pictures/"):
+            async for info in self._objects.list(folder):
+                if loads(await self._objects.get(info.key)).get("medium") == medium:
+                    await self._objects.delete(info.key)
+
+
+def _erasure(envelope: Envelope[Any]) -> str:
+    return derive("erasure", envelope.tenant, envelope.body.medium)
