@@ -18,7 +18,7 @@ help: ## list the targets
 # ------------------------------------------------------------------------------------------ see it work
 
 .PHONY: demo
-demo: models ## set everything up, analyse the demo case, open nothing: the dossier is in demo/
+demo: models ## set everything up and analyse the demo case; the dossier lies in demo/
 	@$(BIN)/aima demo --out $(DEMO)
 
 .PHONY: models
@@ -82,11 +82,12 @@ $(VENV)/.dev: requirements/all.txt $(SETUP)
 	@touch $(VENV)/.runtime $@
 
 # uv is fast and removes what a lock no longer names; where it cannot reach the index that pip is configured for, pip goes.
+# Wheels only: nothing is compiled here, and nobody's build script runs.
 .PHONY: environment
 environment: $(UV)
 	@echo "[2/3] installing $$(grep -c '^[a-z].*==' $(LOCK)) packages from $(LOCK), verified by hash"
-	@$(UV) pip sync --python $(BIN)/python --require-hashes $(LOCK) \
-	  || $(BIN)/python -m pip install --require-hashes -r $(LOCK)
+	@$(UV) pip sync --python $(BIN)/python --require-hashes --no-build $(LOCK) \
+	  || $(BIN)/python -m pip install --require-hashes --only-binary :all: -r $(LOCK)
 	@echo "[3/3] installing AIMA itself"
 	@$(UV) pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation --editable .
 
@@ -97,7 +98,7 @@ $(UV): requirements/bootstrap.txt
 	@echo "[1/3] making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV) \
 	  || { echo "No virtual environment could be made. On Debian: apt install python3-venv" >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/bootstrap.txt
 	@touch $(UV)
 
 COMPILE := $(UV) pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
