@@ -5,6 +5,7 @@ pip knows the user's index, proxy and certificates; AIMA needs none of its own.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,8 @@ from aima_models.files import holds, sha256_of
 from aima_models.manifest import Source
 
 POLL_SECONDS = 0.1
+PARTIAL = ".download-"
+"""Begins the names of folders with unfinished downloads."""
 LAST_LINES = 6
 """How much of pip's output an error repeats."""
 GOT = re.compile(r"Got\s+([0-9a-f]{64})")
@@ -43,13 +46,20 @@ def download(source: Source, folder: Path, received: Received) -> Path:
         if holds(path, sha256=source.sha256, size_bytes=source.size_bytes):
             received(source.size_bytes)
             return path
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
+    _sweep(folder)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=PARTIAL) as temporary:
         arrived = _run_pip(source, Path(temporary), received)
         found = sha256_of(arrived)
         if found != source.sha256:
             raise _wrong_hash(source, found)
         received(source.size_bytes)
         return arrived.replace(folder / arrived.name)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed build left; only one build at a time works in the folder."""
+    for leftover in folder.glob(f"{PARTIAL}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _run_pip(source: Source, folder: Path, received: Received) -> Path:

@@ -7,6 +7,7 @@ read: the zip archive, and the older stream of five pickles followed by raw stor
 
 import collections
 import io
+import math
 import pickle
 import struct
 import zipfile
@@ -123,7 +124,7 @@ def _materialise(reference: _TensorReference, content: bytes) -> npt.NDArray[Any
     if len(reference.shape) != len(reference.strides) or any(number < 0 for number in (*steps, *reference.shape)):
         raise UnsafeWeightsError("a tensor has a shape that is not one")
     reach = sum((size - 1) * stride for size, stride in zip(reference.shape, reference.strides, strict=True))
-    if 0 in reference.shape or reference.offset + reach >= data.size:
+    if math.prod(reference.shape) > data.size or 0 in reference.shape or reference.offset + reach >= data.size:
         raise UnsafeWeightsError("a tensor reaches beyond its storage")
     strides = tuple(stride * data.itemsize for stride in reference.strides)
     return np.lib.stride_tricks.as_strided(data[reference.offset :], reference.shape, strides).copy()
