@@ -19,7 +19,10 @@ from aima_common.contracts import asyncapi, overview
 ROOT = Path(__file__).resolve().parents[3]
 """The checkout: generated files belong to the sources, not to an installed package."""
 
-DOCUMENTS = {"openapi.json": "aima_gateway.openapi:document"}
+DOCUMENTS = {
+    "dossier.schema.json": "aima_dossier.schema:dossier_schema",
+    "openapi.json": "aima_gateway.openapi:document",
+}
 """Descriptions that services make themselves; looked up by name, for the words must not know who speaks them.
 
 A service that is not installed describes nothing; tests/house holds that here all of them do.
