@@ -57,7 +57,9 @@ class Fusion:
         body = envelope.body
         expected = {part.job: part.model_dump(mode="json") for part in body.parts}
         missing = [MissingPart(capability=x.capability, reason=x.reason).model_dump(mode="json") for x in body.missing]
-        await self._note(envelope, body.run, Change(set={"expected": expected, "missing": missing}))
+        # The plan's own id names the fold: a run that is taken up again is folded again.
+        planned = {"expected": expected, "missing": missing, "plan": envelope.id}
+        await self._note(envelope, body.run, Change(state="gathering", set=planned))
 
     async def on_analysis_completed(self, envelope: Envelope[m.AnalysisCompleted]) -> None:
         """Take a part in."""
@@ -95,7 +97,8 @@ class Fusion:
 
     async def _note(self, envelope: Envelope[Any], run: str, change: Change) -> None:
         medium = envelope.body.medium
-        empty = {"medium": medium, "run": run, "expected": None, "parts": {}, "abandoned": {}, "missing": [], "picture": None}
+        empty: dict[str, Any] = {"medium": medium, "run": run, "plan": "", "expected": None, "picture": None}
+        empty |= {"parts": {}, "abandoned": {}, "missing": []}
         await self._documents.insert("pictures", Insert(run, envelope.tenant, "gathering", empty))
         done = await self._documents.transition("pictures", run, change=change, inbox=envelope.id)
         if done.outcome is Outcome.MISSING or done.document is None:
@@ -106,7 +109,7 @@ class Fusion:
     async def _ask_for_fold(self, picture: Document) -> None:
         run = await self._documents.load("runs", picture.id)
         options = {"priority": run.body["priority"], "deadline": run.body["deadline"]} if run else {}
-        identity = job_id(picture.id, JobKind.FUSE.value, str(sorted(picture.body["abandoned"])))
+        identity = job_id(picture.id, JobKind.FUSE.value, picture.body["plan"])
         job = new_job(
             identity,
             picture.tenant,
@@ -126,10 +129,7 @@ class Fusion:
         if picture_document is None or preparation is None:
             raise PermanentError("the medium was erased meanwhile", code="erased")
         parts = await self._parts(picture_document)
-        missing = [
-            MissingPart.model_validate(gone, strict=False)
-            for gone in (*picture_document.body["missing"], *picture_document.body["abandoned"].values())
-        ]
+        missing = _missing(picture_document)
         picture = await asyncio.to_thread(domain.fold, parts, missing, _prepared(preparation, held.body["run"]))
         reference = await self._keep(held.tenant, picture)
         if picture.type is MediumType.IMAGE:
@@ -185,6 +185,12 @@ class Fusion:
 def _all_in(picture: Document) -> bool:
     expected = picture.body["expected"]
     return expected is not None and all(job in picture.body["parts"] or job in picture.body["abandoned"] for job in expected)
+
+
+def _missing(picture: Document) -> list[MissingPart]:
+    """List what will not come; a part that came after it was given up is not missing."""
+    gone = [part for job, part in picture.body["abandoned"].items() if job not in picture.body["parts"]]
+    return [MissingPart.model_validate(part, strict=False) for part in (*picture.body["missing"], *gone)]
 
 
 def _prepared(preparation: Document, run: str) -> domain.PreparedMedium:

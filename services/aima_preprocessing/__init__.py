@@ -1,1 +1,1 @@
-"""See ARCHITECTURE.md."""
+"""Makes media analysable: type by content, derivatives by segments, decoded in a sandbox."""

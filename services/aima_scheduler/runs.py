@@ -18,6 +18,9 @@ from aima_scheduler import domain
 
 RUN_OPEN = ("accepted", "preparing", "analysing", "fusing")
 
+REVIVABLE = ("cancelled", "failed", "erased")
+"""Ends that are no verdict on the medium: uploaded again, it is analysed after all."""
+
 
 class Runs:
     """Every change of a run; each is one compare-and-set, so that anything may come twice."""
@@ -97,12 +100,19 @@ class Runs:
             await self._ledger.cancel(job)
 
     async def revive(self, run: Document, cause: str) -> None:
-        """Take up a cancelled run again: somebody wants the medium after all."""
-        again = Change(state="ready", set={"machine": None})
-        for job in await self._jobs_of(run, ("cancelled",)):
-            await self._documents.transition("jobs", job.id, expect=Expect(state="cancelled"), change=again)
-        change = Change(state="accepted", set={"reason": None, "parts_total": None})
-        await self._documents.transition("runs", run.id, expect=Expect(state="cancelled"), change=change, inbox=cause)
+        """Take up again a run that ended without a verdict: somebody wants the medium after all."""
+        again = Change(state="ready", set={"machine": None, "attempts": 0})
+        jobs = await self._jobs_of(run, ("cancelled", "dead", "done"))
+        for job in jobs:
+            if job.state != "done":
+                await self._documents.transition("jobs", job.id, expect=Expect(state=job.state), change=again)
+        done = sum(job.state == "done" and job.body["kind"] == JobKind.ANALYSE for job in jobs)
+        change = Change(state="accepted", set={"reason": None, "parts_total": None, "parts_done": done})
+        await self._documents.transition("runs", run.id, expect=Expect(state=REVIVABLE), change=change, inbox=cause)
+
+    async def tell_again(self, run: Document, cause: str) -> None:
+        """Tell that a run has ended to those who asked for it only now."""
+        await self._move(run, run.state, {}, cause, [], inbox=cause)
 
     async def hasten(self, run: Document, priority: Priority, cause: str) -> None:
         """Raise the priority of a run and of its jobs that have not begun."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from aima_common.collections import RUN_TERMINAL
 from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
 from aima_common.contracts.envelope import Envelope
@@ -20,7 +21,7 @@ from aima_common.urgency import WEIGHTS
 
 from aima_scheduler import domain
 from aima_scheduler.dispatch import Dispatcher
-from aima_scheduler.runs import RUN_OPEN, Runs
+from aima_scheduler.runs import REVIVABLE, RUN_OPEN, Runs
 
 RESYNC_SECONDS = 30.0
 """The safety pass (spec 4.1); in between, events decide."""
@@ -46,7 +47,7 @@ class Scheduler:
         """Map messages to what follows from them."""
         return {
             m.MediumUploaded: self.on_medium_uploaded,
-            m.MediumRejected: self.on_preparation,
+            m.MediumRejected: self.on_medium_rejected,
             m.SegmentPrepared: self.on_preparation,
             m.MediumPrepared: self.on_preparation,
             m.AnalysisCompleted: self.on_analysis_completed,
@@ -85,11 +86,18 @@ class Scheduler:
         await self._runs.reconcile(identity, envelope.id)
 
     async def on_preparation(
-        self, envelope: Envelope[m.SegmentPrepared] | Envelope[m.MediumPrepared] | Envelope[m.MediumRejected]
+        self, envelope: Envelope[m.SegmentPrepared] | Envelope[m.MediumPrepared]
     ) -> None:
         """Bring the medium's runs up to what has been prepared."""
         for run in await self._runs.of_medium(envelope.body.medium):
             await self._runs.reconcile(run.id, envelope.id)
+
+    async def on_medium_rejected(self, envelope: Envelope[m.MediumRejected]) -> None:
+        """End the runs of a medium that cannot be analysed."""
+        body = envelope.body
+        reason = {"code": body.code, "reason": body.reason, "remedy": body.remedy}
+        for run in await self._runs.of_medium(body.medium):
+            await self._runs.end(run.id, "failed" if body.failed else "rejected", reason, envelope.id)
 
     async def on_analysis_completed(self, envelope: Envelope[m.AnalysisCompleted]) -> None:
         """Count the part; a worker is free."""
@@ -152,8 +160,10 @@ class Scheduler:
 
     async def _wanted_again(self, identity: str, priority: Priority, cause: str) -> None:
         run = await self._documents.load("runs", identity)
-        if run is not None and run.state == "cancelled":
+        if run is not None and run.state in REVIVABLE:
             await self._runs.revive(run, cause)
+        elif run is not None and run.state in RUN_TERMINAL:
+            await self._runs.tell_again(run, cause)
         elif run is not None and WEIGHTS[priority] > WEIGHTS[Priority(run.body["priority"])]:
             await self._runs.hasten(run, priority, cause)
 
