@@ -138,7 +138,11 @@ class SqliteDocuments:
             if not self._holds(before, expect, lease, now):
                 return Transitioned(Outcome.REFUSED, before)
             after = _changed(before, change, lease, now, release=release)
-            _save(c, collection, after)
+            try:
+                _save(c, collection, after)
+            except sqlite3.IntegrityError:
+                # A unique value is taken: nothing has been written yet, so nothing changed.
+                return Transitioned(Outcome.REFUSED, before)
             _remember(c, collection, document_id, inbox)
             _enqueue(c, collection, document_id, outbox, now)
             epoch = before.epoch if expect.epoch is None else expect.epoch

@@ -1,0 +1,325 @@
+"""Documents in MongoDB. The only module that knows motor; its successor would change this file and no other.
+
+Nothing here spans two documents: every promise rests on one atomic change of one document, written to a
+majority and journaled. MongoDB must be a replica set (of one, if need be), or writes could not be retried.
+"""
+
+import asyncio
+import contextlib
+import datetime
+import itertools
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+from bson.errors import InvalidDocument
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from aima_common.adapters import mongo_pipelines as pipelines
+from aima_common.collections import COLLECTIONS, Collection
+from aima_common.errors import PermanentError, StorageFullError, UnavailableError
+from aima_common.ports.bus import Record
+from aima_common.ports.documents import (
+    Body,
+    Change,
+    Document,
+    Entry,
+    Expect,
+    HistoryLine,
+    Insert,
+    Lease,
+    OutboxEntry,
+    Outcome,
+    Transitioned,
+    Where,
+)
+
+TIMEOUT_SECONDS = 10.0
+"""How long one operation may take, retries included. Running out of it leaves the outcome unknown."""
+
+STREAMS = "streams"
+"""The collection that holds the lines of all streams."""
+
+DISK_FULL_CODES = frozenset({14031})
+DOCUMENT_AT_FAULT_CODES = frozenset({2, 14, 10334, 17419, 15998, 16410, 28664, 40353})
+"""Bad value, wrong type, too large (twice), not a field's name (three ways), not a list. Anything else may pass,
+so it is tried again: an account without rights must not turn good messages into dead letters."""
+
+MEANINGFUL = ["string", "int", "long", "double", "bool"]
+"""Types that a unique index compares: a missing or null field is no value and repeats nothing."""
+
+
+class MongoDocuments:
+    """The MongoDB plug of `Documents`."""
+
+    def __init__(self, database: Any, collections: Sequence[Collection]) -> None:
+        self._database = database
+        self._collections = {collection.name: database[collection.name] for collection in collections}
+        self._streams = database[STREAMS]
+        self._listener: Callable[[], None] = lambda: None
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        cls,
+        uri: str,
+        database: str,
+        *,
+        collections: Sequence[Collection] = COLLECTIONS,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> AsyncIterator[Self]:
+        """Connect, and make the collections' indexes; raise `UnavailableError` when MongoDB does not answer."""
+        client: Any = AsyncIOMotorClient(
+            uri,
+            appname="aima",
+            tz_aware=True,
+            retryWrites=True,
+            retryReads=True,
+            readPreference="primary",
+            timeoutMS=round(timeout_seconds * 1000),
+        )
+        durable = client.get_database(
+            database, write_concern=WriteConcern(w="majority", j=True), read_concern=ReadConcern("majority")
+        )
+        try:
+            await _ensure_indexes(durable, collections)
+            yield cls(durable, collections)
+        finally:
+            client.close()
+
+    def on_outbox(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever this process has put something into an outbox."""
+        self._listener = listener
+
+    async def load(self, collection: str, document_id: str) -> Document | None:
+        """Read one document."""
+        with _translated():
+            found = await self._collections[collection].find_one({"_id": document_id}, pipelines.PUBLIC)
+        return _document(found) if found else None
+
+    async def find(
+        self,
+        collection: str,
+        where: Where,
+        *,
+        order: Sequence[str] = (),
+        limit: int = 1000,
+        lease_expired: bool = False,
+    ) -> Sequence[Document]:
+        """Read the documents that match."""
+        if limit < 1:
+            return []
+        wanted = pipelines.matching(where, lease_expired=lease_expired)
+        with _translated():
+            cursor = self._collections[collection].find(wanted, pipelines.PUBLIC)
+            found = await cursor.sort(pipelines.ordering(order)).limit(limit).to_list(limit)
+        return [_document(one) for one in found]
+
+    async def count(self, collection: str, where: Where) -> int:
+        """Count the documents that match."""
+        with _translated():
+            return int(await self._collections[collection].count_documents(pipelines.matching(where)))
+
+    async def insert(
+        self, collection: str, document: Insert, *, outbox: Sequence[Record] = (), inbox: str | None = None
+    ) -> bool:
+        """Add a document once."""
+        # An upsert that matches nothing, because only updates may read the store's clock.
+        change = pipelines.insertion(document, outbox, inbox)
+        try:
+            with _translated():
+                await self._collections[collection].update_one(pipelines.absent(document.id), change, upsert=True)
+        except DuplicateKeyError:
+            return False
+        if outbox:
+            self._listener()
+        return True
+
+    async def transition(
+        self,
+        collection: str,
+        document_id: str,
+        *,
+        expect: Expect = Expect(),  # noqa: B008 - frozen
+        change: Change = Change(),  # noqa: B008 - frozen
+        lease: Lease | None = None,
+        release: bool = False,
+        outbox: Sequence[Record] = (),
+        inbox: str | None = None,
+    ) -> Transitioned:
+        """Change one document with everything that belongs to it, in one atomic update."""
+        try:
+            with _translated():
+                after = await self._collections[collection].find_one_and_update(
+                    pipelines.expectation(document_id, expect, lease, inbox),
+                    pipelines.transition(change, lease, outbox, inbox, release=release),
+                    projection=pipelines.PUBLIC,
+                    return_document=ReturnDocument.AFTER,
+                )
+        except DuplicateKeyError:
+            after = None
+        if after is None:
+            return await self._not_applied(collection, document_id, inbox)
+        if outbox:
+            self._listener()
+        return Transitioned(Outcome.APPLIED, _document(after))
+
+    async def _not_applied(self, collection: str, document_id: str, inbox: str | None) -> Transitioned:
+        """Tell why nothing happened. What is read here may be newer than what was refused, never older."""
+        heard = {"$in": [{"$literal": inbox}, "$inbox"]}
+        shown = {"tenant": 1, "state": 1, "epoch": 1, "version": 1, "body": 1, "holder": 1, "lease_until": 1}
+        with _translated():
+            found = await self._collections[collection].find_one({"_id": document_id}, {**shown, "heard": heard})
+        if found is None:
+            return Transitioned(Outcome.MISSING, None)
+        outcome = Outcome.REPEATED if inbox and found["heard"] else Outcome.REFUSED
+        return Transitioned(outcome, _document(found))
+
+    async def delete(self, collection: str, document_id: str) -> bool:
+        """Remove a document and everything that belongs to it."""
+        with _translated():
+            done = await self._collections[collection].delete_one({"_id": document_id})
+        return bool(done.deleted_count)
+
+    async def outbox(self, limit: int = 500) -> Sequence[OutboxEntry]:
+        """Read the oldest entries that wait, over all collections."""
+        if limit < 1:
+            return []
+        names = list(self._collections)
+        with _translated():
+            found = await self._collections[names[0]].aggregate(pipelines.waiting(names, limit)).to_list(limit)
+        return [_outbox_entry(one) for one in found]
+
+    async def published(self, tokens: Sequence[str]) -> None:
+        """Remove entries that were published; entries that are gone already are no mistake."""
+        waiting: dict[str, dict[str, list[str]]] = {}
+        for token in tokens:
+            collection, entry, document_id = token.split("/", 2)
+            waiting.setdefault(collection, {}).setdefault(document_id, []).append(entry)
+        for collection, documents in waiting.items():
+            changes = [
+                UpdateOne({"_id": document_id, "outbox.token": {"$in": entries}}, pipelines.removal(entries))
+                for document_id, entries in documents.items()
+            ]
+            with _translated():
+                await self._collections[collection].bulk_write(changes, ordered=False)
+
+    async def history(self, collection: str, document_id: str | None = None) -> Sequence[HistoryLine]:
+        """Read transitions, oldest first; of each document the newest `HISTORY_KEPT`."""
+        with _translated():
+            cursor = self._collections[collection].aggregate(pipelines.histories(document_id), allowDiskUse=True)
+            return [HistoryLine(document=one["_id"], **one["history"]) async for one in cursor]
+
+    async def append(self, stream: str, entry_id: str, body: Body) -> int:
+        """Add a line to a stream once.
+
+        A line takes the number after the newest one that a majority has, so there are no gaps; a unique index
+        lets one writer have it, and the others look again.
+        """
+        content = pipelines.plain(body)
+        for attempt in itertools.count():
+            with _translated():
+                known = await self._streams.find_one({"stream": stream, "entry": entry_id}, {"sequence": 1})
+                if known:
+                    return int(known["sequence"])
+                newest_first = self._streams.find({"stream": stream}, {"sequence": 1}).sort("sequence", DESCENDING)
+                newest = await newest_first.limit(1).to_list(1)
+                sequence = int(newest[0]["sequence"]) + 1 if newest else 1
+                line = {"stream": stream, "sequence": sequence, "entry": entry_id, "body": content}
+                with contextlib.suppress(DuplicateKeyError):
+                    await self._streams.insert_one(line)
+                    return sequence
+            await asyncio.sleep(random.uniform(0, min(0.2, 0.005 * 2 ** min(attempt, 6))))
+        raise AssertionError
+
+    async def read(self, stream: str, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Read the lines behind a sequence number."""
+        if limit < 1:
+            return []
+        with _translated():
+            cursor = self._streams.find({"stream": stream, "sequence": {"$gt": after}})
+            found = await cursor.sort("sequence", ASCENDING).limit(limit).to_list(limit)
+        return [Entry(one["sequence"], one["entry"], one["body"]) for one in found]
+
+    async def now(self) -> datetime.datetime:
+        """Tell the store's time."""
+        with _translated():
+            answer = await self._database.command("hello", codec_options=self._database.codec_options)
+        time: datetime.datetime = answer["localTime"]
+        return time
+
+
+async def _ensure_indexes(database: Any, collections: Sequence[Collection]) -> None:
+    with _translated():
+        for one in collections:
+            await database[one.name].create_indexes(_indexes(one))
+        lines = [
+            IndexModel([("stream", ASCENDING), ("sequence", ASCENDING)], unique=True),
+            IndexModel([("stream", ASCENDING), ("entry", ASCENDING)], unique=True),
+        ]
+        await database[STREAMS].create_indexes(lines)
+
+
+def _indexes(collection: Collection) -> list[IndexModel]:
+    indexes = [
+        IndexModel([("state", ASCENDING), ("lease_until", ASCENDING)]),
+        IndexModel([("tenant", ASCENDING), ("state", ASCENDING)]),
+        IndexModel([("waiting_since", ASCENDING)], sparse=True),
+    ]
+    paths = map(pipelines.field_path, collection.indexes)
+    indexes += [IndexModel([(path, ASCENDING), ("state", ASCENDING)]) for path in paths]
+    for number, fields in enumerate(collection.unique):
+        keys = [(pipelines.field_path(field), ASCENDING) for field in fields]
+        meaningful = {path: {"$type": MEANINGFUL} for path, _ in keys}
+        indexes.append(IndexModel(keys, unique=True, name=f"once_{number}", partialFilterExpression=meaningful))
+    return indexes
+
+
+def _document(found: Mapping[str, Any]) -> Document:
+    return Document(
+        id=found["_id"],
+        tenant=found["tenant"],
+        state=found["state"],
+        epoch=found["epoch"],
+        version=found["version"],
+        body=found["body"],
+        holder=found["holder"],
+        lease_until=found["lease_until"],
+    )
+
+
+def _outbox_entry(found: Mapping[str, Any]) -> OutboxEntry:
+    entry = found["outbox"]
+    record = Record(entry["topic"], entry["key"], entry["value"], dict(entry["headers"]))
+    return OutboxEntry(f"{found['collection']}/{entry['token']}/{found['_id']}", record, entry["at"])
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the driver's errors into ours; a taken key stays what it is, its caller knows what it means."""
+    try:
+        yield
+    except DuplicateKeyError:
+        raise
+    except InvalidDocument as error:
+        raise PermanentError(f"the document cannot be stored: {error}", code="document_refused") from error
+    except OperationFailure as error:
+        code = _code(error)
+        if code in DISK_FULL_CODES:
+            raise StorageFullError(f"MongoDB has no room left: {error}", code="disk_full") from error
+        if code in DOCUMENT_AT_FAULT_CODES:
+            raise PermanentError(f"MongoDB refused the change: {error}", code="document_refused") from error
+        raise UnavailableError(f"MongoDB did not take part: {error}", code="mongodb") from error
+    except PyMongoError as error:
+        raise UnavailableError(f"MongoDB is away, the outcome is unknown: {error}", code="mongodb") from error
+
+
+def _code(error: OperationFailure) -> int | None:
+    if isinstance(error, BulkWriteError):
+        failures = (error.details or {}).get("writeErrors", [])
+        return int(failures[0]["code"]) if failures else None
+    return error.code

@@ -1,0 +1,103 @@
+"""Apache Kafka 4.1.1: one node that is broker and controller (KRaft), from Maven's jars, on Java 17 or newer."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aima_servers.means import MeansMissingError, Report, digest_of, kept, program, quiet, run
+from aima_servers.processes import answers, free_ports, server
+
+VERSION = "4.1.1"
+PIN = "a3030b5e96aa0571d6ccc42ccc50a3b5df413036c3f437437cedf84205e5bf4c"
+"""`digest_of` the jars that Maven resolves for the three dependencies below."""
+
+DEPENDENCIES = (
+    ("org.apache.kafka", "kafka_2.13", VERSION),
+    ("org.apache.logging.log4j", "log4j-core", "2.25.1"),
+    ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.1"),
+)
+COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+CLUSTER_ID = "QUlNQS10ZXN0LXNlcnZlcg"
+JAVA_OPTIONS = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={folder}/log
+auto.create.topics.enable=true
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+log.cleaner.dedupe.buffer.size=16777216
+"""
+"""Automatic topic creation stays on, as in a stock broker: that AIMA never makes a topic by mistake is then
+the client's doing, and can be tested."""
+
+LOGGING = """\
+appender.console.type=Console
+appender.console.name=console
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%d %p %m (%c)%n
+rootLogger.level=INFO
+rootLogger.appenderRef.console.ref=console
+"""
+SERVES = "Kafka Server started"
+
+
+def fetch(report: Report = quiet) -> Path:
+    """Return the folder of Kafka's jars, fetching them with Maven the first time."""
+    program("java", "install a Java runtime, version 17 or newer")
+
+    def build(folder: Path) -> None:
+        maven = program("mvn", "install Apache Maven, with which Kafka is fetched")
+        report(f"kafka {VERSION}: fetching its jars with Maven (43 MB, once)")
+        (folder / "pom.xml").write_text(_project())
+        run([maven, "--quiet", "--batch-mode", "--strict-checksums", COPY, "-DoutputDirectory=libs"], folder)
+        found = digest_of((folder / "libs").glob("*.jar"))
+        if found != PIN:
+            raise MeansMissingError(f"Maven brought jars with digest {found}; {PIN} was expected")
+        report(f"kafka {VERSION}: fetched and checked")
+
+    return kept("kafka", VERSION, PIN, build)
+
+
+@asynccontextmanager
+async def kafka(folder: Path, report: Report = quiet) -> AsyncIterator[str]:
+    """Run a broker with its data in `folder` while the block runs; yield its address, host:port."""
+    libraries = await asyncio.to_thread(fetch, report)
+    port, controller = free_ports(2)
+    settings = folder / "server.properties"
+    settings.write_text(PROPERTIES.format(port=port, controller=controller, folder=folder))
+    (folder / "log4j2.properties").write_text(LOGGING)
+    java = [program("java", "install a Java runtime"), *JAVA_OPTIONS, "-cp", f"{libraries}/libs/*"]
+    format_log = [*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID, "-c", str(settings)]
+    await asyncio.to_thread(run, format_log, folder)
+    command = [*java[:-2], f"-Dlog4j2.configurationFile={folder}/log4j2.properties", *java[-2:]]
+    report(f"kafka {VERSION}: starting on 127.0.0.1:{port}")
+    async with server([*command, "kafka.Kafka", str(settings)], folder, lambda log: SERVES in log and answers(port)):
+        report(f"kafka {VERSION}: ready")
+        yield f"127.0.0.1:{port}"
+
+
+def _project() -> str:
+    dependencies = "".join(
+        f"<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version>"
+        "</dependency>"
+        for group, artifact, version in DEPENDENCIES
+    )
+    return (
+        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+        "<groupId>aima</groupId><artifactId>kafka-server</artifactId><version>1</version><packaging>pom</packaging>"
+        f"<dependencies>{dependencies}</dependencies></project>"
+    )
