@@ -1,1 +1,1 @@
-"""See ARCHITECTURE.md."""
+"""Watches the whole: counts what happened, and checks that nothing was lost or done twice."""

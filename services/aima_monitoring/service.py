@@ -1,0 +1,75 @@
+"""Counts every message once, and audits the stores now and again."""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from aima_common.contracts import messages as m
+from aima_common.contracts.base import Message
+from aima_common.contracts.envelope import Envelope
+from aima_common.contracts.telling import tell
+from aima_common.contracts.topics import heard_by
+from aima_common.errors import TransientError
+from aima_common.ids import derive
+from aima_common.ports import Ports
+from aima_common.ports.documents import Change, Insert
+from aima_common.runtime.telemetry import VIOLATIONS
+from aima_monitoring import snapshot
+from aima_monitoring.invariants import Violation, check
+
+WINDOW_SECONDS = 3600
+"""Length of a rollup's window."""
+
+AUDIT_SECONDS = 300.0
+
+log = structlog.get_logger()
+
+
+class Monitoring:
+    """Owns the rollups and the audits."""
+
+    name = "monitoring"
+
+    def __init__(self, ports: Ports, *, audit_seconds: float = AUDIT_SECONDS) -> None:
+        self._ports = ports
+        self._audit_seconds = audit_seconds
+
+    def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
+        """Listen to everything that is meant for monitoring."""
+        return {topic.message: self.count for topic in heard_by(self.name)}
+
+    def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
+        """Audit for as long as the process lives."""
+        return [self.audit]
+
+    async def count(self, envelope: Envelope[Any]) -> None:
+        """Add a message to its window, once however often it comes: the inbox knows it."""
+        window = int(envelope.time.timestamp()) // WINDOW_SECONDS * WINDOW_SECONDS
+        identity = derive("rollup", envelope.tenant, window)
+        await self._ports.documents.insert("rollups", Insert(identity, envelope.tenant, "open", {"window": window}))
+        change = Change(add={f"messages.{envelope.type}": 1})
+        await self._ports.documents.transition("rollups", identity, change=change, inbox=envelope.id)
+
+    async def audit(self) -> None:
+        """Check the invariants beside the work; a violation is logged, counted and told."""
+        while True:
+            await self._ports.clock.sleep(self._audit_seconds)
+            with contextlib.suppress(TransientError):
+                violations = check(await snapshot.take(self._ports))
+                await self.report(violations)
+
+    async def report(self, violations: Sequence[Violation]) -> None:
+        """Keep an audit and tell what it found."""
+        now = self._ports.clock.now()
+        told = []
+        for v in violations:
+            log.error("invariant_violated", invariant=v.invariant, subject=v.subject, detail=v.detail)
+            VIOLATIONS.labels(v.invariant).inc()
+            body = m.ViolationFound(invariant=v.invariant, subject=v.subject, detail=v.detail)
+            told.append(tell(body, tenant="", key=v.subject, cause=now.isoformat(), time=now))
+        state = "violated" if violations else "clean"
+        details = [{"invariant": v.invariant, "subject": v.subject, "detail": v.detail} for v in violations]
+        audit = Insert(derive("audit", now.isoformat()), "", state, {"at": now.isoformat(), "violations": details})
+        await self._ports.documents.insert("audits", audit, outbox=told)
