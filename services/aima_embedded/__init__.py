@@ -1,1 +1,1 @@
-"""See ARCHITECTURE.md."""
+"""All ten services in one process, on the embedded plugs."""
