@@ -1,9 +1,8 @@
 """Who said a message, when, about what, and because of which other message."""
 
-import datetime
 from typing import Generic, TypeVar
 
-from pydantic import ConfigDict
+from pydantic import AwareDatetime, ConfigDict
 
 from aima_common.contracts.base import Contract, Message
 
@@ -25,6 +24,6 @@ class Envelope(Contract, Generic[Body]):
     """Medium id, or case id where case-wide; decides the partition."""
     cause: str | None = None
     """Id of the message or job that led to this one."""
-    time: datetime.datetime
+    time: AwareDatetime
     traceparent: str | None = None
     body: Body
