@@ -2,8 +2,12 @@
 
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from aima_common import ids
 from aima_common.contracts.media import (
     Finding,
@@ -18,8 +22,6 @@ from aima_common.contracts.media import (
 )
 from aima_common.contracts.picture import MissingPart, Picture, PictureFinding
 from aima_fusion.domain import FoundPart, PreparedMedium, fold
-from hypothesis import given
-from hypothesis import strategies as st
 
 MODEL = ModelReference(name="a model", version="1", sha256="a" * 64)
 FACE = Region(x=0.4, y=0.2, width=0.2, height=0.3)
@@ -147,7 +149,7 @@ def test_shots_tile_the_film_from_its_start_to_its_end(parts: list[FoundPart]) -
 
     assert shots[0][0] == 0.0
     assert shots[-1][1] == 180.0
-    assert all(before[1] == after[0] for before, after in zip(shots, shots[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in pairwise(shots))
     assert all(start < end for start, end in shots)
 
 

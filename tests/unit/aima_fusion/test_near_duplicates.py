@@ -1,6 +1,7 @@
 """When two stills are the same picture."""
 
 import pytest
+
 from aima_fusion.near_duplicates import hash_distance, near_duplicate, relation_id
 
 ZERO = "0" * 16
