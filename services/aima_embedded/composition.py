@@ -25,7 +25,7 @@ from aima_gateway.settings import Settings as GatewaySettings
 from aima_gpu_manager.service import GpuManager
 from aima_models.store import ModelStore
 from aima_monitoring.service import Monitoring
-from aima_preprocessing.client import DecoderClient
+from aima_preprocessing.decoder_client import DecoderClient
 from aima_preprocessing.service import Preprocessing
 from aima_scheduler.service import Scheduler
 from aima_storage.service import Storage
@@ -71,7 +71,7 @@ async def build(options: Options) -> AsyncIterator[House]:
         await ledger.inherit()
         slots = len(os.sched_getaffinity(0))
         pool = await stack.enter_async_context(InferencePool(batch_processes=slots))
-        decoder = DecoderClient()
+        decoder = DecoderClient(unsandboxed=os.environ.get("AIMA_UNSANDBOXED") == "yes")
         await decoder.start()
         stack.push_async_callback(decoder.close)
         secret = secrets.token_urlsafe(32)
@@ -82,12 +82,16 @@ async def build(options: Options) -> AsyncIterator[House]:
         async def upload_urls() -> tuple[str, ...]:
             return (await upload.url(),)
 
+        async def sandbox_check() -> str:
+            missing = decoder.refuses_media
+            return f"media wait: this machine lacks {missing}" if missing else "ok"
+
         gateway = Gateway(
             ports,
             GatewaySettings(secret=secret, host=options.host, port=options.port),
             upload_urls=upload_urls,
             embed_text=pool.embed_text,
-            checks={"sandbox": decoder.check},
+            checks={"sandbox": sandbox_check},
         )
         services: tuple[Service, ...] = (
             gateway,

@@ -1,9 +1,9 @@
 """Owns the preparations: has media decoded in the sandbox, and tells of every segment as soon as it is durable."""
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from aima_common.contracts import messages as m
@@ -18,6 +18,7 @@ from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Document, Expect, Insert
 from aima_common.runtime.telemetry import DEAD_LETTERS
+from aima_preprocessing.decoder_client import PreparationPlan
 from aima_preprocessing.events import Event, Finished, Probed, SegmentDecoded
 from aima_preprocessing.refusals import MediumRefusedError
 
@@ -25,7 +26,7 @@ from aima_preprocessing.refusals import MediumRefusedError
 class Decoder(Protocol):
     """Whoever decodes: the client of the sandbox server."""
 
-    def prepare(self, source: Path, *, start_segment: int = 0, interactive: bool = False) -> AsyncIterator[Event]:
+    def prepare(self, source: int | str, plan: PreparationPlan, start_segment: int = 0) -> AsyncGenerator[Event]:
         """Decode a medium, yielding what was made of it; raise `MediumRefusedError` for what cannot be."""
 
 
@@ -34,8 +35,11 @@ class Preprocessing:
 
     name = "preprocessing"
 
-    def __init__(self, ports: Ports, ledger: Ledger, decoder: Decoder, *, slots: int) -> None:
+    def __init__(
+        self, ports: Ports, ledger: Ledger, decoder: Decoder, *, slots: int, plan: PreparationPlan | None = None
+    ) -> None:
         self._ports = ports
+        self._plan = plan or PreparationPlan()
         self._documents = ports.documents
         self._ledger = ledger
         self._decoder = decoder
@@ -104,8 +108,9 @@ class Preprocessing:
             raise PermanentError("the original does not lie on this machine", code="not_local")
         try:
             begun = len(preparation.body["segments"])
-            async for event in self._decoder.prepare(Path(path), start_segment=begun, interactive=held.interactive):
-                await self._take(held, event)
+            async with contextlib.aclosing(self._decoder.prepare(path, self._plan, begun)) as events:
+                async for event in events:
+                    await self._take(held, event)
         except MediumRefusedError as error:
             await self._reject(held, error)
         return Done()
