@@ -68,7 +68,7 @@ class Labels(Analyzer):
         input="frames",
         models=(MODEL, WORDS),
         needs=Needs(cpus=1.0, memory_bytes=300 * 2**20),
-        parameters={"threshold": 0.2, "most": 3, "sampling_seconds": 1.0, "longest_gap_seconds": 2.0},
+        parameters={"threshold": 0.3, "most": 3, "sampling_seconds": 1.0, "longest_gap_seconds": 2.0},
     )
 
     def analyse(self, part: Part) -> Analysis:

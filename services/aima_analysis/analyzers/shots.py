@@ -29,6 +29,7 @@ MODEL = "transnetv2"
 WINDOW = 100
 STRIDE = 50
 MARGIN = (WINDOW - STRIDE) // 2
+THRESHOLD = 0.5
 
 Pixels = npt.NDArray[np.uint8]
 """Frames x 27 x 48 x 3."""
@@ -75,35 +76,72 @@ def windows(times: npt.NDArray[np.float64]) -> Iterator[Window]:
         yield Window(looked_at, slice(MARGIN + begin - start, MARGIN + end - start), slice(begin, end))
 
 
-def changes(pixels: Pixels, threshold: float) -> bool:
-    """Tell whether a window changes by more than noise, at once or slowly.
+@dataclass(frozen=True)
+class Suspicion:
+    """From when on a window is worth a call of the net, which costs a second; motion alone is not.
 
-    The measure is the mean difference of grey levels (of 255) to the frame before, and to those 8 and
-    24 frames before: a dissolve of a second hides from the first but not from the last.
+    Measured on film-like material: cuts are steps of 20 to 100 times the usual one; between two shots the
+    colours agree to less than 0.6, during a pan to more than 0.94.
     """
+
+    noise: float = 4.0
+    """Mean difference of levels (of 255) between two frames, up to which it is noise."""
+    step: float = 2.5
+    """How many times the usual difference a step must be to look like a cut."""
+    colours: float = 0.9
+    """Likeness of the colours (cosine of histograms) below which one shot may have become another."""
+    lags: tuple[int, ...] = (24, 48)
+    """Distances in frames over which the colours are compared: a dissolve takes its time."""
+
+
+def suspicious(pixels: Pixels, suspicion: Suspicion) -> bool:
+    """Tell whether there may be a transition among the middle 50 of the 100 frames of a window."""
     levels = pixels.astype(np.int16)
+    steps = np.abs(np.diff(levels, axis=0)).mean(axis=(1, 2, 3))
+    largest = float(steps[MARGIN - 1 : MARGIN + STRIDE].max())
+    if largest > max(suspicion.noise, suspicion.step * float(np.median(steps))):
+        return True
+    colours = colour_histograms(pixels)
     return any(
-        float(np.abs(levels[lag:] - levels[:-lag]).mean(axis=(1, 2, 3)).max(initial=0.0)) > threshold
-        for lag in (1, 8, 24)
+        float((colours[lag:] * colours[:-lag]).sum(axis=1)[max(0, MARGIN - lag) : MARGIN + STRIDE].min())
+        < suspicion.colours
+        for lag in suspicion.lags
     )
 
 
 def transitions(
-    probabilities: Reals, pixels: Pixels, times: npt.NDArray[np.float64], threshold: float
+    middles: Reals, extents: Reals, pixels: Pixels, times: npt.NDArray[np.float64], threshold: float
 ) -> list[Transition]:
-    """Read the transitions from the probability of each frame."""
-    above = np.concatenate([[False], probabilities > threshold, [False]])
-    edges = np.flatnonzero(above[1:] != above[:-1])
-    found = []
-    for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        confidence = float(probabilities[begin:end].max())
+    """Read the transitions from the net's two answers for each frame.
+
+    `middles` is the chance to be the middle of a transition, `extents` that to be any frame of one.
+    """
+    found: list[Transition] = []
+    for begin, end in _runs(middles > threshold):
+        confidence = float(middles[begin:end].max())
         cut = hard_cut(pixels, begin, end)
         if cut is not None:
             found.append(Transition(float(times[cut]), float(times[cut]), confidence, hard=True))
-        else:
-            last = min(end, len(times) - 1)
-            found.append(Transition(float(times[begin]), float(times[last]), confidence, hard=False))
+            continue
+        first, last = _widened(begin, end, extents > threshold)
+        after = min(last, len(times) - 1)
+        if not found or found[-1].end_seconds < times[after]:
+            found.append(Transition(float(times[first]), float(times[after]), confidence, hard=False))
     return found
+
+
+def _runs(marked: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    padded = np.concatenate([[False], marked, [False]])
+    edges = np.flatnonzero(padded[1:] != padded[:-1]).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _widened(begin: int, end: int, marked: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    while begin > 0 and marked[begin - 1]:
+        begin -= 1
+    while end < len(marked) and marked[end]:
+        end += 1
+    return begin, end
 
 
 def hard_cut(pixels: Pixels, begin: int, end: int) -> int | None:
@@ -121,6 +159,9 @@ def hard_cut(pixels: Pixels, begin: int, end: int) -> int | None:
     return low + largest if steps[largest] > rest else None
 
 
+SUSPICION = Suspicion()
+
+
 class Shots(Analyzer):
     """Finds where one shot ends and the next begins."""
 
@@ -132,7 +173,14 @@ class Shots(Analyzer):
         input="thumbnails",
         models=(MODEL,),
         needs=Needs(cpus=1.0, memory_bytes=400 * 2**20),
-        parameters={"threshold": 0.5, "noise": 4.0, "before_seconds": 1.0, "after_seconds": 3.0},
+        parameters={
+            "threshold": THRESHOLD,
+            "before_seconds": 1.0,
+            "after_seconds": 3.0,
+            "noise": SUSPICION.noise,
+            "step": SUSPICION.step,
+            "colours": SUSPICION.colours,
+        },
     )
 
     def analyse(self, part: Part) -> Analysis:
@@ -143,28 +191,29 @@ class Shots(Analyzer):
         if thumbnails.pixels.shape != (len(thumbnails.times), 27, 48, 3):
             raise DerivativeError(f"thumbnails have the shape {thumbnails.pixels.shape}")
         pixels = np.ascontiguousarray(thumbnails.pixels, np.uint8)
-        probabilities = self._probabilities(Thumbnails(pixels, thumbnails.times), part)
-        found = transitions(probabilities, pixels, thumbnails.times, float(self.manifest.parameters["threshold"]))
+        middles, extents = self._probabilities(Thumbnails(pixels, thumbnails.times), part)
+        found = transitions(middles, extents, pixels, thumbnails.times, THRESHOLD)
         precision = rounding.seconds(frame_seconds(thumbnails.times))
         findings = [self._finding(one, precision) for one in found if part.owns(rounding.seconds(one.start_seconds))]
         return Analysis(findings=sorted_findings(findings))
 
-    def _probabilities(self, thumbnails: Thumbnails, part: Part) -> Reals:
+    def _probabilities(self, thumbnails: Thumbnails, part: Part) -> tuple[Reals, Reals]:
         parameters = self.manifest.parameters
         times, pixels = thumbnails.times, thumbnails.pixels
         start, end = (part.segment.core_start, part.segment.core_end) if part.segment else (0.0, float(times[-1]))
         begin, finish = start - float(parameters["before_seconds"]), end + float(parameters["after_seconds"])
-        answer = np.zeros(len(times), np.float32)
+        middles, extents = np.zeros(len(times), np.float32), np.zeros(len(times), np.float32)
         session = self._models.session(MODEL)
         for window in windows(times):
             outside = times[window.frames.stop - 1] < begin or times[window.frames.start] > finish
             seen = pixels[window.looked_at]
-            if outside or not changes(seen, float(parameters["noise"])):
+            if outside or not suspicious(seen, SUSPICION):
                 continue
             frames = seen[None]
-            single = session.run(["single"], {"frames": frames, "hist": colour_histograms(frames)})[0]
-            answer[window.frames] = single[0, window.believed, 0]
-        return answer
+            single, many = session.run(["single", "many"], {"frames": frames, "hist": colour_histograms(frames)})
+            middles[window.frames] = single[0, window.believed, 0]
+            extents[window.frames] = many[0, window.believed, 0]
+        return middles, extents
 
     def _finding(self, one: Transition, precision: float) -> Finding:
         return Finding(

@@ -18,6 +18,10 @@ HOP = 512
 """Samples per probability, as Silero's net was trained at 16 kHz."""
 STEP_SECONDS = HOP / SAMPLE_RATE
 
+UNSURE_SECONDS = 0.6
+"""At the end of what is heard nobody can tell whether speech ends there or goes on: the longest pause inside a
+stretch and the margin."""
+
 Reals = npt.NDArray[np.float32]
 
 
@@ -59,8 +63,7 @@ def grid_of(samples: Reals, start_seconds: float) -> tuple[Reals, int]:
 
     What lies before the first point of the grid is dropped, what lies after the last is padded with silence.
     """
-    start = round(start_seconds * SAMPLE_RATE)
-    first = -(-start // HOP)
+    start, first = round(start_seconds * SAMPLE_RATE), _place(start_seconds)
     kept = samples[first * HOP - start :]
     count = -(-len(kept) // HOP)
     padded = np.zeros(count * HOP, np.float32)
@@ -127,12 +130,14 @@ def cut_at_borders(
     on is cut at the quietest place after the border, within the overhang: the first piece ends where the
     first segment still hears it, the second starts in the second segment's core.
     """
-    overlaps = (segment.core_start - segment.context_start, segment.context_end - segment.core_end)
     pieces = list(spoken)
-    for border_seconds, overlap in zip((segment.core_start, segment.core_end), overlaps, strict=True):
-        border = -(-round(border_seconds * SAMPLE_RATE) // HOP)
-        overhang = int(min(overlap, longest_overhang_seconds) / STEP_SECONDS)
-        pieces = [part for piece in pieces for part in _cut(piece, loud, first, border, overhang)]
+    for border_seconds in (segment.core_start, segment.core_end):
+        overlap = min(border_seconds - segment.context_start, segment.context_end - border_seconds)
+        heard_safely = max(0.0, min(longest_overhang_seconds, overlap - UNSURE_SECONDS))
+        border = _place(border_seconds)
+        pieces = [
+            part for piece in pieces for part in _cut(piece, loud, first, border, int(heard_safely / STEP_SECONDS))
+        ]
     return pieces
 
 
@@ -148,20 +153,43 @@ def _halves(piece: Stretch, place: int) -> list[Stretch]:
     return [Stretch(piece.begin, place, piece.confidence), Stretch(place, piece.end, piece.confidence)]
 
 
+@dataclass(frozen=True)
+class PieceSettings:
+    """How long the pieces of a long stretch are."""
+
+    shortest_seconds: float = 8.0
+    longest_seconds: float = 15.0
+
+
 def cut_long(
-    spoken: Sequence[Stretch], loud: Reals, first: int, shortest_seconds: float, longest_seconds: float
+    spoken: Sequence[Stretch], loud: Reals, first: int, settings: PieceSettings, core_end_seconds: float | None
 ) -> list[Stretch]:
-    """Cut stretches beyond the longest length at their quietest places, pieces no shorter than the shortest."""
-    shortest, longest = int(shortest_seconds / STEP_SECONDS), int(longest_seconds / STEP_SECONDS)
+    """Cut long stretches at their quietest places.
+
+    A stretch that starts in the core has all its pieces start there: what reaches over the border is part of
+    the last one, since no neighbour says it.
+    """
+    shortest = int(settings.shortest_seconds / STEP_SECONDS)
+    longest = int(settings.longest_seconds / STEP_SECONDS)
+    border = None if core_end_seconds is None else _place(core_end_seconds)
     pieces: list[Stretch] = []
     for whole in spoken:
         rest = whole
         while rest.end - rest.begin > longest:
-            latest = min(rest.begin + longest, rest.end - 1)
+            latest = rest.begin + longest
+            if border is not None and rest.begin < border:
+                latest = min(latest, border)
+            if latest <= rest.begin + shortest:
+                break
             piece, rest = _halves(rest, quietest(loud, first, rest.begin + shortest, latest))
             pieces.append(piece)
         pieces.append(rest)
     return pieces
+
+
+def _place(seconds: float) -> int:
+    """Give the first place on the grid that is not before this time."""
+    return -(-round(seconds * SAMPLE_RATE) // HOP)
 
 
 def owned(spoken: Sequence[Stretch], segment: Segment | None) -> list[Stretch]:

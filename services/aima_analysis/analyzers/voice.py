@@ -26,7 +26,7 @@ CONTEXT = 64
 STATE = (1, 1, 128)
 
 SETTINGS = VoiceSettings()
-OVERHANG_SECONDS = 2.0
+OVERHANG_SECONDS = 5.0
 """How far speech may reach beyond its segment's core before it is cut in two."""
 
 Reals = npt.NDArray[np.float32]
