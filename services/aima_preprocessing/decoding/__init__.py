@@ -1,0 +1,1 @@
+"""Decoding, as it runs inside the sandboxed child: PyAV and Pillow are imported here and nowhere else."""
