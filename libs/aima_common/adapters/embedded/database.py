@@ -104,7 +104,9 @@ class Database:
             if stop:
                 return
 
-    def _commit(self, group: list[_Pending]) -> None:
+    def _commit(self, waiting: list[_Pending]) -> None:
+        # From here on a caller cannot cancel its answer any more, which would end this thread.
+        group = [pending for pending in waiting if pending.answer.set_running_or_notify_cancel()]
         results: list[tuple[_Pending, Any, BaseException | None]] = []
         try:
             self._write.execute("BEGIN IMMEDIATE")
