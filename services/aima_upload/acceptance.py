@@ -1,11 +1,9 @@
 """The moment an upload becomes an item: bytes durable, medium known, message on its way."""
 
 from aima_common import ids
-from aima_common.contracts.codec import encode
-from aima_common.contracts.envelope import Envelope
 from aima_common.contracts.media import Confidentiality, ObjectReference, Priority, Profile
 from aima_common.contracts.messages import MediumUploaded
-from aima_common.contracts.topics import BY_MESSAGE
+from aima_common.contracts.telling import tell
 from aima_common.errors import TransientError
 from aima_common.ids import CaseId, ItemId, MediumId, Sha256, TenantId
 from aima_common.ports import Ports
@@ -81,8 +79,8 @@ class Acceptance:
             "upload": session.id,
             "accepted_at": self._clock.now().isoformat(),
         }
-        tell = await self._uploaded(session, item, medium, content)
-        if not await self._documents.insert("items", Insert(item, session.tenant, "accepted", body), outbox=[tell]):
+        told = await self._uploaded(session, item, medium, content)
+        if not await self._documents.insert("items", Insert(item, session.tenant, "accepted", body), outbox=[told]):
             before = await self._documents.load("items", item)
             if before is None:
                 raise TransientError("the item vanished while it was made")
@@ -105,16 +103,7 @@ class Acceptance:
             confidentiality=Confidentiality(options["confidentiality"]),
             profile=Profile(options["profile"]),
         )
-        envelope = Envelope[MediumUploaded](
-            id=ids.message_id(item, "accepted", MediumUploaded.__name__),
-            type=MediumUploaded.__name__,
-            tenant=session.tenant,
-            key=medium,
-            cause=session.id,
-            time=self._clock.now(),
-            body=message,
-        )
-        return encode(BY_MESSAGE[MediumUploaded].name, envelope)
+        return tell(message, tenant=session.tenant, key=medium, cause=item, time=self._clock.now())
 
     async def _withdraw_if_erased(self, item: ItemId, medium: MediumId) -> None:
         # An erasure that began meanwhile either saw this item or is seen here: nothing slips through.

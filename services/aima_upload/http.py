@@ -37,12 +37,13 @@ async def listening(intake: Intake) -> AsyncIterator[str]:
     runner = web.AppRunner(
         application(intake),
         access_log=None,
+        shutdown_timeout=5,
         # A compressed body could unfold without end; whoever sends one is told so instead.
         auto_decompress=False,
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, intake.settings.host, intake.settings.port, shutdown_timeout=5)
+        site = web.TCPSite(runner, intake.settings.host, intake.settings.port)
         await site.start()
         host, port = runner.addresses[0][:2]
         yield f"http://{host}:{port}"

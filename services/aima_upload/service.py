@@ -6,12 +6,10 @@ from typing import Any
 
 import structlog
 
-from aima_common import ids
 from aima_common.contracts.base import Message
-from aima_common.contracts.codec import encode
 from aima_common.contracts.envelope import Envelope
 from aima_common.contracts.messages import CancelRequested, ErasureRequested, PartErased
-from aima_common.contracts.topics import BY_MESSAGE
+from aima_common.contracts.telling import tell
 from aima_common.errors import AimaError
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
@@ -71,8 +69,8 @@ class Upload:
             forget = Change("erased", {"file_name": ""})
             await documents.transition("items", item.id, expect=Expect(state=("accepted", "cancelled")), change=forget)
         await self._ports.objects.delete(domain.original_key(envelope.tenant, known.body["sha256"]))
-        tell = self._part_erased(envelope)
-        await documents.transition("media", medium, expect=Expect(state="erased"), outbox=[tell], inbox=envelope.id)
+        told = self._part_erased(envelope)
+        await documents.transition("media", medium, expect=Expect(state="erased"), outbox=[told], inbox=envelope.id)
 
     async def sweep(self) -> None:
         """Throw away what was begun and forgotten."""
@@ -87,13 +85,5 @@ class Upload:
 
     def _part_erased(self, envelope: Envelope[ErasureRequested]) -> Record:
         medium = envelope.body.medium
-        said = Envelope[PartErased](
-            id=ids.message_id(envelope.id, self.name, PartErased.__name__),
-            type=PartErased.__name__,
-            tenant=envelope.tenant,
-            key=medium,
-            cause=envelope.id,
-            time=self._ports.clock.now(),
-            body=PartErased(medium=medium, owner=self.name),
-        )
-        return encode(BY_MESSAGE[PartErased].name, said)
+        done = PartErased(medium=medium, owner=self.name)
+        return tell(done, tenant=envelope.tenant, key=medium, cause=envelope.id, time=self._ports.clock.now())

@@ -1,0 +1,108 @@
+"""Requests that may be repeated: the same key and body get the same answer."""
+
+import datetime
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aima_common.errors import TransientError
+from aima_common.ids import derive
+from aima_common.ports import Ports
+from aima_common.ports.documents import Change, Document, Expect, Insert
+from aima_common.problems import later, refuse
+
+KEPT_SECONDS = 24 * 3600
+RUNNING_SECONDS = 30.0
+"""After this long without an answer the process that was asked first is taken for dead."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status and a JSON body."""
+
+    status: int
+    body: Any
+
+
+class Idempotency:
+    """The collection `idempotency`."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._documents = ports.documents
+        self._clock = ports.clock
+
+    async def once(
+        self,
+        tenant: str,
+        operation: str,
+        key: str,
+        body: bytes,
+        seed: str,
+        compute: Callable[[str], Awaitable[Answer]],
+    ) -> Answer:
+        """Answer a request, or repeat the answer that it got before.
+
+        `seed` (a new id) is kept with the first attempt and handed to `compute` again when that attempt
+        died without an answer, so that what it made is found rather than made twice. Raises
+        `ProblemError`: 422 for another body under the same key, 409 while the first request is running.
+        """
+        identity = derive("idempotency", tenant, operation, key)
+        record = await self._begin(identity, tenant, _fingerprint(body), seed)
+        if record.state == "answered":
+            return Answer(record.body["status"], record.body["answer"])
+        try:
+            answer = await compute(record.body["seed"])
+        except Exception:
+            # Nothing was promised: the next attempt is as good as the first.
+            await self._documents.delete("idempotency", identity)
+            raise
+        change = Change("answered", {"status": answer.status, "answer": answer.body})
+        await self._documents.transition("idempotency", identity, expect=Expect(state="running"), change=change)
+        return answer
+
+    async def sweep(self) -> None:
+        """Forget answers that nobody will ask for any more."""
+        now = self._clock.now().isoformat()
+        for record in await self._documents.find("idempotency", {}, order=["expires_at"], limit=500):
+            if str(record.body["expires_at"]) < now:
+                await self._documents.delete("idempotency", record.id)
+
+    async def _begin(self, identity: str, tenant: str, fingerprint: str, seed: str) -> Document:
+        now = self._clock.now()
+        body = {
+            "fingerprint": fingerprint,
+            "seed": seed,
+            "began_at": now.isoformat(),
+            "expires_at": (now + datetime.timedelta(seconds=KEPT_SECONDS)).isoformat(),
+        }
+        fresh = await self._documents.insert("idempotency", Insert(identity, tenant, "running", body))
+        record = await self._documents.load("idempotency", identity)
+        if record is None:
+            raise TransientError("the first request under this Idempotency-Key failed just now")
+        if record.body["fingerprint"] != fingerprint:
+            raise refuse(
+                422,
+                "idempotency_key_reused",
+                "this Idempotency-Key was used for another request",
+                "Use a new key for every new request.",
+            )
+        if fresh or record.state == "answered":
+            return record
+        return await self._take_over(record, now)
+
+    async def _take_over(self, record: Document, now: datetime.datetime) -> Document:
+        began = datetime.datetime.fromisoformat(record.body["began_at"])
+        if (now - began).total_seconds() < RUNNING_SECONDS:
+            raise later(409, "in_progress", "the first request under this Idempotency-Key is still running", 2)
+        expect = Expect(state="running", version=record.version)
+        done = await self._documents.transition(
+            "idempotency", record.id, expect=expect, change=Change(set={"began_at": now.isoformat()})
+        )
+        if not done.applied or done.document is None:
+            raise later(409, "in_progress", "another request under this Idempotency-Key is running", 2)
+        return done.document
+
+
+def _fingerprint(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()

@@ -1,0 +1,81 @@
+"""For those who run AIMA: alive, ready, started, metrics, the interface's description; and the page's files."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from importlib import resources
+
+from aiohttp import web
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.exposition import generate_latest
+
+from aima_common import __version__
+from aima_common.ports import Ports
+from aima_gateway import openapi
+from aima_gateway.answers import Handlers, json_answer, missing
+
+Check = Callable[[], Awaitable[str]]
+"""Tells "ok", or what is in the way."""
+
+FILES = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class OperationsRoutes:
+    """No key is asked for here, and nothing of any tenant is shown."""
+
+    def __init__(self, ports: Ports, checks: Mapping[str, Check], registry: CollectorRegistry = REGISTRY) -> None:
+        self._ports = ports
+        self._checks = checks
+        self._registry = registry
+
+    def handlers(self) -> Handlers:
+        """Map operations to what answers them."""
+        return {
+            "livez": self.alive,
+            "startupz": self.alive,
+            "readyz": self.ready,
+            "metrics": self.metrics,
+            "openapi": self.describe,
+            "page": self.page,
+            "page_file": self.page_file,
+        }
+
+    async def alive(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(text="alive\n")
+
+    async def ready(self, request: web.Request) -> web.StreamResponse:
+        found = {"documents": await self._store()}
+        for name, check in self._checks.items():
+            found[name] = await check()
+        ready = all(state == "ok" for state in found.values())
+        return json_answer({"ready": ready, "checks": found}, 200 if ready else 503)
+
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    async def describe(self, request: web.Request) -> web.StreamResponse:
+        return json_answer(openapi.document(__version__))
+
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        return _file("index.html", "text/html")
+
+    async def page_file(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["file"]
+        if name not in FILES:
+            raise missing("file")
+        return _file(name, FILES[name])
+
+    async def _store(self) -> str:
+        try:
+            await self._ports.documents.now()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is in the way
+            return str(error) or type(error).__name__
+        return "ok"
+
+
+def _file(name: str, content_type: str) -> web.Response:
+    data = resources.files("aima_gateway").joinpath("web").joinpath(name).read_bytes()
+    headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"}
+    return web.Response(body=data, content_type=content_type, charset="utf-8", headers=headers)

@@ -1,0 +1,251 @@
+"""The shapes of requests and answers, as JSON Schema 2020-12. Pure."""
+
+from typing import Any
+
+from aima_common.collections import JOB_STATES, RUN_STATES
+from aima_common.contracts.media import Confidentiality, MediumType, Priority, Profile
+
+Json = dict[str, Any]
+
+STRING: Json = {"type": "string"}
+NUMBER: Json = {"type": "number"}
+COUNT: Json = {"type": "integer", "minimum": 0}
+TIME: Json = {"type": "string", "format": "date-time"}
+BOOLEAN: Json = {"type": "boolean"}
+
+
+def nullable(schema: Json) -> Json:
+    """Allow null as well."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def one_of(values: object) -> Json:
+    """Allow these words."""
+    return {"type": "string", "enum": [str(value) for value in values]}  # type: ignore[attr-defined]
+
+
+def listing(name: str, of: str, *, paged: bool = True) -> Json:
+    """Describe a page of things."""
+    fields: Json = {name: {"type": "array", "items": ref(of)}}
+    return record(fields | ({"next": nullable(STRING)} if paged else {}), [name])
+
+
+def record(fields: Json, required: list[str] | None = None) -> Json:
+    """Describe an object; further fields may come."""
+    return {"type": "object", "properties": fields, "required": list(fields) if required is None else required}
+
+
+def ref(name: str) -> Json:
+    """Refer to a shape."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+OPTIONS: Json = {
+    "priority": {**one_of(Priority), "default": "normal"},
+    "deadline": nullable(TIME),
+    "confidentiality": {**one_of(Confidentiality), "default": "confidential"},
+    "profile": {**one_of(Profile), "default": "default"},
+}
+REASON = nullable(record({"code": STRING, "reason": STRING, "remedy": STRING}, ["code", "reason"]))
+PARTS: Json = {"parts_done": COUNT, "parts_total": nullable(COUNT)}
+SHAPE: Json = {
+    "type": nullable(one_of(MediumType)),
+    "duration_seconds": nullable(NUMBER),
+    "prepared_seconds": NUMBER,
+}
+COUNTS = record(dict.fromkeys(("items", "analysed", "rejected", "failed", "cancelled", "erased", "running"), COUNT))
+CASE: Json = {
+    "id": STRING,
+    "name": STRING,
+    "state": one_of(["open", "cancelled"]),
+    "created_at": TIME,
+    "options": record(OPTIONS),
+}
+WHOLE_CASE: Json = {
+    **CASE,
+    "counts": COUNTS,
+    "progress": record({"parts_done": COUNT, "parts_total": COUNT}),
+    "dossier": nullable(ref("CurrentDossier")),
+}
+STAGE = one_of(RUN_STATES)
+KEY: Json = {
+    "id": STRING,
+    "tenant": STRING,
+    "name": STRING,
+    "role": one_of(["reader", "writer", "admin", "operator"]),
+    "state": one_of(["active", "revoked"]),
+    "created_at": TIME,
+}
+FINDING = record(
+    {
+        "id": STRING,
+        "kind": STRING,
+        "start_seconds": NUMBER,
+        "end_seconds": NUMBER,
+        "precision_seconds": NUMBER,
+        "region": nullable(record(dict.fromkeys(("x", "y", "width", "height"), NUMBER))),
+        "text": nullable(STRING),
+        "label": nullable(STRING),
+        "confidence": NUMBER,
+        "analyzer": STRING,
+        "model": nullable(record(dict.fromkeys(("name", "version", "sha256"), STRING))),
+    },
+    ["id", "kind", "start_seconds", "end_seconds", "confidence", "analyzer"],
+)
+ERROR = record({"at": STRING, "code": STRING, "reason": STRING})
+
+SCHEMAS: dict[str, Json] = {
+    "Any": {},
+    "Problem": record(
+        {
+            "type": STRING,
+            "title": STRING,
+            "status": {"type": "integer"},
+            "code": STRING,
+            "detail": STRING,
+            "remedy": {"type": "string", "description": "What to do about it."},
+            "instance": STRING,
+            "errors": {"type": "array", "items": record({"field": STRING, "message": STRING})},
+        },
+        ["type", "title", "status", "code", "detail", "remedy"],
+    ),
+    "NewCase": {**record({"name": STRING, **OPTIONS}, ["name"]), "additionalProperties": False},
+    "CaseChange": {
+        **record({name: OPTIONS[name] for name in ("priority", "deadline")}, []),
+        "additionalProperties": False,
+    },
+    "Case": record(CASE),
+    "CaseWithCounts": record(WHOLE_CASE),
+    "CaseInFull": record({**WHOLE_CASE, "media": {"type": "array", "items": ref("Stage")}}),
+    "Cases": listing("cases", "CaseWithCounts"),
+    "Stage": record(
+        {
+            "medium": STRING,
+            "items": {"type": "array", "items": STRING},
+            "file_name": STRING,
+            "stage": STAGE,
+            **PARTS,
+            **SHAPE,
+            "reason": REASON,
+        }
+    ),
+    "Item": record(
+        {
+            "id": STRING,
+            "ordinal": COUNT,
+            "file_name": STRING,
+            "size_bytes": COUNT,
+            "medium": STRING,
+            "status": STAGE,
+            "reason": REASON,
+        }
+    ),
+    "Items": listing("items", "Item"),
+    "CurrentDossier": record({"version": COUNT, "complete": BOOLEAN, "items": COUNT}),
+    "Dossiers": listing("dossiers", "DossierOfCase", paged=False),
+    "DossierOfCase": record({"case": STRING, "name": STRING, "version": COUNT, "complete": BOOLEAN, "items": COUNT}),
+    "Dossier": {"type": "object", "description": "A dossier; its own schema is named in its field `schema`."},
+    "Link": record({"url": STRING, "expires_at": TIME}),
+    "Reason": record({"reason": STRING}, []),
+    "Cancelled": record({"cancelled": {"type": "array", "items": STRING}}),
+    "Upload": record(
+        {
+            "id": STRING,
+            "state": one_of(["open", "complete", "aborted"]),
+            "case": STRING,
+            "item": nullable(STRING),
+            "medium": nullable(STRING),
+            "file_name": STRING,
+            "sha256": nullable(STRING),
+            "size_bytes": nullable(COUNT),
+            "received_bytes": COUNT,
+        },
+        ["id", "state", "case", "item", "medium", "file_name", "sha256", "size_bytes"],
+    ),
+    "Known": record({"case": STRING, "file_name": STRING, "sha256": STRING, "size_bytes": COUNT}),
+    "Media": listing("media", "MediumInShort"),
+    "MediumInShort": record({"id": STRING, "sha256": STRING, "size_bytes": COUNT, "state": STRING}),
+    "Medium": record(
+        {
+            "id": STRING,
+            "sha256": STRING,
+            "size_bytes": COUNT,
+            "state": one_of(["stored", "erased"]),
+            "stage": STAGE,
+            **PARTS,
+            **SHAPE,
+            "probe": nullable({"type": "object"}),
+            "reason": REASON,
+            "items": {
+                "type": "array",
+                "items": record({"id": STRING, "case": STRING, "file_name": STRING, "state": STRING}),
+            },
+        }
+    ),
+    "Findings": record(
+        {
+            "medium": STRING,
+            "complete": {"type": "boolean", "description": "Whether nothing more will come."},
+            "findings": {"type": "array", "items": FINDING},
+        }
+    ),
+    "Erasure": record({"medium": STRING, "requested": BOOLEAN}),
+    "Job": record(
+        {
+            "id": STRING,
+            "kind": STRING,
+            "state": one_of(JOB_STATES),
+            **{
+                name: nullable(STRING)
+                for name in ("run", "medium", "case", "analyzer", "capability", "lane", "machine")
+            },
+            "priority": one_of(Priority),
+            "deadline": nullable(TIME),
+            "segment": nullable(COUNT),
+            "submitted_at": TIME,
+            "attempts": COUNT,
+            "errors": {"type": "array", "items": ERROR},
+        }
+    ),
+    "Jobs": listing("jobs", "Job", paged=False),
+    "Explanation": record(
+        {
+            "job": STRING,
+            "state": one_of(JOB_STATES),
+            "position": nullable({"type": "integer", "minimum": 1}),
+            "blocked_by": {"type": "array", "items": STRING},
+            "estimated_start_seconds": nullable(NUMBER),
+        }
+    ),
+    "Hits": record(
+        {
+            "query": STRING,
+            "mode": one_of(["words", "meaning", "both"]),
+            "missing": {"type": "array", "items": STRING, "description": "What could not be searched, and why."},
+            "hits": {
+                "type": "array",
+                "items": record(
+                    {
+                        "medium": STRING,
+                        "kind": STRING,
+                        "text": STRING,
+                        "snippet": STRING,
+                        "start_seconds": NUMBER,
+                        "end_seconds": NUMBER,
+                        "score": NUMBER,
+                        "found_by": {"type": "array", "items": one_of(["words", "meaning"])},
+                        "items": {
+                            "type": "array",
+                            "items": record({"id": STRING, "case": STRING, "file_name": STRING}),
+                        },
+                    }
+                ),
+            },
+        }
+    ),
+    "NewKey": record({"name": STRING, "role": KEY["role"], "tenant": STRING}, ["role"]),
+    "Key": record(KEY),
+    "Keys": listing("keys", "Key", paged=False),
+    "CreatedKey": record({**KEY, "token": {"type": "string", "description": "The key itself. It is not kept."}}),
+    "Readiness": record({"ready": BOOLEAN, "checks": {"type": "object", "additionalProperties": STRING}}),
+}

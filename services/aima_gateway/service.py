@@ -1,0 +1,138 @@
+"""Gateway: answers HTTP, and writes down what people may follow."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from aima_common.contracts.base import Message
+from aima_common.contracts.envelope import Envelope
+from aima_common.errors import AimaError
+from aima_common.ports import Ports
+from aima_gateway.answers import Handler
+from aima_gateway.application import application
+from aima_gateway.audit import Audit
+from aima_gateway.case_routes import CaseRoutes
+from aima_gateway.dossier_routes import DossierRoutes
+from aima_gateway.events import CaseEvents, heard
+from aima_gateway.guard import Guard
+from aima_gateway.idempotency import Idempotency
+from aima_gateway.job_routes import JobRoutes
+from aima_gateway.key_routes import KeyRoutes
+from aima_gateway.key_store import KeyStore
+from aima_gateway.limits import Admission
+from aima_gateway.media_routes import MediaRoutes
+from aima_gateway.operations_routes import Check, OperationsRoutes
+from aima_gateway.reading import Reading
+from aima_gateway.requests import Requests
+from aima_gateway.search_routes import EmbedText, SearchRoutes
+from aima_gateway.settings import Settings
+from aima_gateway.uploads import UploadReplicas, UploadRoutes, Urls
+
+SWEEP_SECONDS = 600.0
+CLOSE_SECONDS = 5.0
+"""How long requests under way may take to end when the process stops; streams are simply asked for again."""
+
+log = structlog.get_logger()
+
+
+class Gateway:
+    """The one door. `embed_text` turns a query into a vector, or None where the model is not installed."""
+
+    name = "gateway"
+
+    def __init__(
+        self,
+        ports: Ports,
+        settings: Settings,
+        *,
+        upload_urls: Urls | None = None,
+        embed_text: EmbedText | None = None,
+        checks: Mapping[str, Check] | None = None,
+    ) -> None:
+        self.keys = KeyStore(ports, settings.environment)
+        self._ports = ports
+        self._settings = settings
+        self._embed_text = embed_text
+        self._checks = dict(checks or {})
+        self._audit = Audit(ports)
+        self._events = CaseEvents(ports, settings.poll_seconds)
+        self._idempotency = Idempotency(ports)
+        urls = upload_urls or _always(settings.upload_urls)
+        self._replicas = UploadReplicas(urls, settings.secret, ports.clock.monotonic)
+        self._listening = asyncio.Event()
+        self._url = ""
+
+    def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
+        """Tell which messages become events."""
+        return dict.fromkeys(heard(), self._events.record)
+
+    def background(self) -> list[Callable[[], Awaitable[None]]]:
+        """Tell the gateway's loops: the HTTP server and the sweep."""
+        return [self.serve, self.sweep]
+
+    def application(self) -> web.Application:
+        """Make the HTTP application."""
+        guard = Guard(self.keys, self._audit)
+        return application(self._routes(guard), guard, Admission(self._settings.limits))
+
+    async def serve(self) -> None:
+        """Answer HTTP until cancelled."""
+        async with self._replicas.connected(), self._open() as url:
+            self._url = url
+            self._listening.set()
+            await asyncio.Event().wait()
+
+    async def url(self) -> str:
+        """Tell where the gateway listens, as soon as it does."""
+        await self._listening.wait()
+        return self._url
+
+    async def sweep(self) -> None:
+        """Forget answers that nobody will ask for again."""
+        while True:
+            try:
+                await self._idempotency.sweep()
+            except AimaError as error:
+                log.warning("sweep_failed", service=self.name, reason=str(error))
+            await self._ports.clock.sleep(SWEEP_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def _open(self) -> AsyncIterator[str]:
+        # A compressed body could unfold without end: nothing is unpacked here.
+        runner = web.AppRunner(
+            self.application(), access_log=None, auto_decompress=False, shutdown_timeout=CLOSE_SECONDS
+        )
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._settings.host, self._settings.port).start()
+            host, port = runner.addresses[0][:2]
+            yield f"http://{host}:{port}"
+        finally:
+            await runner.cleanup()
+
+    def _routes(self, guard: Guard) -> dict[str, Handler]:
+        ports, settings, audit = self._ports, self._settings, self._audit
+        reading, requests = Reading(ports), Requests(ports)
+        checks = {"upload": self._replicas.alive, **self._checks}
+        groups = (
+            CaseRoutes(reading, self._events, self._replicas, self._idempotency, requests, audit, settings),
+            UploadRoutes(self._replicas),
+            MediaRoutes(reading, ports.objects, requests, audit),
+            JobRoutes(reading, requests, audit, ports.clock),
+            SearchRoutes(reading, ports.search, ports.vectors, self._embed_text),
+            DossierRoutes(reading, ports.objects, guard, audit, ports.clock, settings),
+            KeyRoutes(self.keys, audit),
+            OperationsRoutes(ports, checks),
+        )
+        return {operation: handler for group in groups for operation, handler in group.handlers().items()}
+
+
+def _always(urls: Sequence[str]) -> Urls:
+    async def tell() -> Sequence[str]:
+        return urls
+
+    return tell

@@ -1,0 +1,45 @@
+"""What an operator may change of the gateway."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aima_common.errors import SettingsError
+from aima_gateway.limits import Limits
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the gateway listens, where it passes uploads on to, and what it signs with."""
+
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    """Shown to the upload service, and what links are signed with; the same in every gateway and upload process."""
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0 takes a free one; `Gateway.url` tells which."""
+    upload_urls: tuple[str, ...] = ()
+    """The upload replicas; the least loaded takes the next upload."""
+    environment: str = "local"
+    """Part of every key that is made here, so that a key of a test place is seen to be one."""
+    limits: Limits = field(default_factory=Limits)
+    stream_seconds: float = 3600.0
+    """How long one stream of events lasts before its client has to come back."""
+    poll_seconds: float = 1.0
+    """How late an event that another gateway wrote is noticed."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the settings; raise `SettingsError` for what cannot be used."""
+        try:
+            return cls(
+                secret=environment["AIMA_INTERNAL_SECRET"],
+                host=environment.get("AIMA_GATEWAY_HOST", cls.host),
+                port=int(environment.get("AIMA_GATEWAY_PORT", "8700")),
+                upload_urls=tuple(url.strip().rstrip("/") for url in environment["AIMA_UPLOAD_URLS"].split(",")),
+                environment=environment.get("AIMA_ENVIRONMENT", cls.environment),
+            )
+        except KeyError as error:
+            raise SettingsError(f"{error} is not set") from error
+        except ValueError as error:
+            raise SettingsError(f"a number was expected: {error}") from error
