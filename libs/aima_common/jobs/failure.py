@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from aima_common.errors import PermanentError, TransientError
+from aima_common.errors import PermanentError, StorageFullError, TransientError
 
 MAX_RETRIES = 3
 """Transient failures are tried again this often, then count as persistent (spec 4.4)."""
@@ -16,8 +16,14 @@ MAX_ATTEMPTS = 5
 KEPT_ERRORS = 20
 """Length of a job's error history (spec 4.4)."""
 
-SYSTEM_CODES = frozenset({"out_of_memory", "worker_died", "disk_full", "SQLITE_FULL"})
-"""Failures of the machine rather than of the input: tried again, in case it was a passing shortage."""
+MAX_INTERRUPTIONS = 20
+"""How often a whole process may end while it holds a job before the job counts as the cause."""
+
+WAITING_SECONDS = 30.0
+"""How long a job waits before it looks again whether what it needs is there."""
+
+WAITING_CODES = frozenset({"sandbox_missing"})
+"""What an operator must put right; neither the input nor the attempt is to blame."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +34,16 @@ class Failure:
     reason: str
     transient: bool
     retry_after_seconds: float | None = None
+    waits: bool = False
+    """Whether accepted work waits for what is away, however long, instead of failing (spec 5)."""
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
         """Judge an error by its class first, as structured causes speak louder than words."""
         if isinstance(error, PermanentError):
             return cls(error.code, str(error), transient=False)
+        if isinstance(error, StorageFullError) or (isinstance(error, TransientError) and error.code in WAITING_CODES):
+            return cls(error.code or "storage_full", str(error), transient=True, waits=True)
         if isinstance(error, TransientError):
             return cls(error.code or "transient", str(error), transient=True, retry_after_seconds=error.retry_after_seconds)
         if isinstance(error, TimeoutError):
@@ -50,11 +60,15 @@ class Verdict:
 
     state: str
     delay_seconds: float = 0.0
+    counts: bool = True
+    """Whether the attempt counts against the job."""
 
 
 def after_failure(attempts: int, failure: Failure, rng: random.Random) -> Verdict:
     """Decide what follows attempt number `attempts` (from 1)."""
     retries = attempts - 1
+    if failure.waits:
+        return Verdict("ready", WAITING_SECONDS, counts=False)
     if failure.code == "unknown":
         return Verdict("ready", 1.0) if retries < 1 else Verdict("dead")
     if not failure.transient or retries >= MAX_RETRIES or attempts >= MAX_ATTEMPTS:

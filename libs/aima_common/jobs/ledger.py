@@ -9,7 +9,7 @@ from typing import Any
 
 from aima_common.contracts.media import Priority
 from aima_common.errors import StaleLeaseError
-from aima_common.jobs.failure import KEPT_ERRORS, MAX_ATTEMPTS, Failure, Verdict, after_failure
+from aima_common.jobs.failure import KEPT_ERRORS, MAX_ATTEMPTS, MAX_INTERRUPTIONS, Failure, Verdict, after_failure
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Document, Expect, Insert, Lease
@@ -114,9 +114,9 @@ class Ledger:
         """The name under which this process holds jobs."""
         return self._holder
 
-    async def add(self, job: Insert, outbox: Sequence[Record] = ()) -> bool:
-        """Add a job once; False when it exists."""
-        return await self._documents.insert(COLLECTION, job, outbox=outbox)
+    async def add(self, job: Insert, outbox: Sequence[Record] = (), *, inbox: str | None = None) -> bool:
+        """Add a job once; False when it exists. `inbox` names the message that asks for it."""
+        return await self._documents.insert(COLLECTION, job, outbox=outbox, inbox=inbox)
 
     async def ready(self, kind: JobKind, where: Mapping[str, Any] | None = None, limit: int = 100) -> list[Document]:
         """Read jobs that may start now, the most urgent first; ties go by age, then id."""
@@ -154,13 +154,21 @@ class Ledger:
         if not done.applied:
             raise StaleLeaseError(f"job {held.id} is no longer held at epoch {held.epoch}")
 
-    async def finish(self, held: Held, state: str, fields: Mapping[str, Any], outbox: Sequence[Record]) -> None:
+    async def finish(
+        self,
+        held: Held,
+        state: str,
+        fields: Mapping[str, Any],
+        outbox: Sequence[Record],
+        *,
+        add: Mapping[str, int] | None = None,
+    ) -> None:
         """Commit what the job made: the only commit point of a stage. Raise `StaleLeaseError` when fenced."""
         done = await self._documents.transition(
             COLLECTION,
             held.id,
             expect=Expect(state="leased", epoch=held.epoch),
-            change=Change(state=state, set=fields),
+            change=Change(state=state, set=fields, add=add or {}),
             release=True,
             outbox=outbox,
         )
@@ -177,7 +185,8 @@ class Ledger:
             "not_before": (now + datetime.timedelta(seconds=verdict.delay_seconds)).isoformat(),
             "machine": None,
         }
-        await self.finish(held, verdict.state, fields, outbox.get(verdict.state, ()))
+        uncounted = {} if verdict.counts else {"attempts": -1}
+        await self.finish(held, verdict.state, fields, outbox.get(verdict.state, ()), add=uncounted)
         return verdict
 
     async def release(self, held: Held) -> None:
@@ -193,8 +202,8 @@ class Ledger:
             raise StaleLeaseError(f"job {held.id} is no longer held at epoch {held.epoch}")
 
     async def cancel(self, job: Document) -> bool:
-        """End a job that nobody wants any more; its holder notices at its next heartbeat."""
-        expect = Expect(state=("ready", "leased", "parked"), epoch=job.epoch)
+        """End a job that nobody wants any more, whoever holds it; the holder notices at its next heartbeat."""
+        expect = Expect(state=("ready", "leased", "parked"))
         done = await self._documents.transition(
             COLLECTION, job.id, expect=expect, change=Change(state="cancelled"), release=True
         )
@@ -218,13 +227,14 @@ class Ledger:
         return [job for job in freed if job]
 
     async def _free(self, job: Document, expect: Expect, *, interrupted: bool = False) -> Document | None:
-        spent = not interrupted and job.body["attempts"] >= MAX_ATTEMPTS
+        used, most = ("interruptions", MAX_INTERRUPTIONS) if interrupted else ("attempts", MAX_ATTEMPTS)
+        spent = job.body[used] >= most
         now = await self._documents.now()
         code = "interrupted" if interrupted else "lease_expired"
         error = {"at": now.isoformat(), "code": code, "reason": f"holder {job.holder} fell silent", "epoch": job.epoch}
         change = Change(
             state="dead" if spent else "ready",
-            # An interruption of the whole process says nothing about this job.
+            # An interruption of the whole process says little about this job.
             add={"attempts": -1, "interruptions": 1} if interrupted else {},
             set={"machine": None, "errors": [*job.body["errors"], error][-KEPT_ERRORS:]},
         )

@@ -162,9 +162,11 @@ class JobRunner:
         confirmed = time.monotonic()
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
+            # The lease runs from some moment after the question, so the answer's delay is not counted in.
+            asked = time.monotonic()
             try:
                 await asyncio.wait_for(self._ledger.renew(held), HEARTBEAT_SECONDS * 2)
-                confirmed = time.monotonic()
+                confirmed = asked
             except (TransientError, TimeoutError) as error:
                 if time.monotonic() - confirmed > SELF_FENCE_SECONDS:
                     raise StaleLeaseError(f"no renewal for {SELF_FENCE_SECONDS:.0f} s: {error}") from error

@@ -146,7 +146,8 @@ class SqliteDocuments:
             _remember(c, collection, document_id, inbox)
             _enqueue(c, collection, document_id, outbox, now)
             epoch = before.epoch if expect.epoch is None else expect.epoch
-            written_by = after.epoch if lease else epoch
+            # Who renews writes under the epoch it believes in; fencing is what makes that the newest.
+            written_by = after.epoch if lease and not lease.renew else epoch
             holder = after.holder or before.holder
             until = _stamp(after.lease_until)
             line = (after.version, before.state, after.state, written_by, holder, inbox, now, until)
