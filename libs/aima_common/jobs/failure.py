@@ -45,7 +45,9 @@ class Failure:
         if isinstance(error, StorageFullError) or (isinstance(error, TransientError) and error.code in WAITING_CODES):
             return cls(error.code or "storage_full", str(error), transient=True, waits=True)
         if isinstance(error, TransientError):
-            return cls(error.code or "transient", str(error), transient=True, retry_after_seconds=error.retry_after_seconds)
+            return cls(
+                error.code or "transient", str(error), transient=True, retry_after_seconds=error.retry_after_seconds
+            )
         if isinstance(error, TimeoutError):
             return cls("timeout", str(error) or "it took too long", transient=True)
         if isinstance(error, MemoryError):

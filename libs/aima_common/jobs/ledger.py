@@ -107,7 +107,7 @@ class Ledger:
     def __init__(self, ports: Ports, holder: str, rng: random.Random | None = None) -> None:
         self._documents = ports.documents
         self._holder = holder
-        self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
+        self._rng = rng or random.Random()
 
     @property
     def holder(self) -> str:

@@ -39,7 +39,9 @@ async def run(ports: Ports, *services: Service) -> None:
         group.create_task(relay_outbox(ports), name="outbox")
         for service in services:
             if service.handlers():
-                group.create_task(Consumer(ports, service.name, service.handlers()).run(), name=f"{service.name} consumer")
+                group.create_task(
+                    Consumer(ports, service.name, service.handlers()).run(), name=f"{service.name} consumer"
+                )
             for loop in service.background():
                 group.create_task(_forever(loop), name=f"{service.name} {loop.__name__}")
 

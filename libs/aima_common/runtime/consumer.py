@@ -21,6 +21,9 @@ BUG_ATTEMPTS = 3
 
 LONGEST_BACKOFF_SECONDS = 30.0
 
+REJOIN_SECONDS = 1.0
+"""Pause before a group that broke off is joined again."""
+
 log = structlog.get_logger()
 
 
@@ -39,10 +42,15 @@ class Consumer:
         self._topics = [BY_MESSAGE[message].name for message in handlers]
 
     async def run(self) -> None:
-        """Consume until cancelled."""
-        async with self._ports.bus.subscribe(self._service, self._topics) as subscription:
-            async for batch in subscription.batches():
-                await self._take(subscription, batch)
+        """Consume until cancelled; while the bus is away, wait for it."""
+        while True:
+            try:
+                async with self._ports.bus.subscribe(self._service, self._topics) as subscription:
+                    async for batch in subscription.batches():
+                        await self._take(subscription, batch)
+            except TransientError as error:
+                log.warning("consuming_waits", service=self._service, reason=str(error))
+                await self._ports.clock.sleep(REJOIN_SECONDS)
 
     async def _take(self, subscription: Subscription, batch: Sequence[Delivery]) -> None:
         by_key: dict[str, list[Delivery]] = {}
@@ -63,11 +71,11 @@ class Consumer:
         try:
             envelope = decode(delivery.record)
         except MalformedMessageError as error:
-            await set_aside(self._ports, self._service, delivery, error.code, str(error))
+            await self._set_aside(delivery, error.code, str(error))
             return
         handler = self._handlers.get(type(envelope.body))
         if handler is None:
-            await set_aside(self._ports, self._service, delivery, "wrong_topic", f"{envelope.type} does not belong here")
+            await self._set_aside(delivery, "wrong_topic", f"{envelope.type} does not belong here")
             return
         await self._persist(handler, envelope, delivery)
 
@@ -82,16 +90,32 @@ class Consumer:
                 failures += 1
                 log.info("message_retried", service=self._service, message=envelope.type, reason=str(error))
             except PermanentError as error:
-                await set_aside(self._ports, self._service, delivery, error.code, str(error))
+                await self._set_aside(delivery, error.code, str(error))
                 return
             except Exception as error:
                 failures, bugs = failures + 1, bugs + 1
                 log.exception("handler_failed", service=self._service, message=envelope.type, attempt=bugs)
                 if bugs >= BUG_ATTEMPTS:
-                    await set_aside(self._ports, self._service, delivery, "bug", repr(error))
+                    await self._set_aside(delivery, "bug", repr(error))
                     return
             else:
                 MESSAGES_HANDLED.labels(self._service, envelope.type).inc()
                 return
             MESSAGES_RETRIED.labels(self._service).inc()
-            await self._ports.clock.sleep(min(LONGEST_BACKOFF_SECONDS, 0.1 * 2 ** min(failures, 10)))
+            await self._back_off(failures)
+
+    async def _set_aside(self, delivery: Delivery, reason: str, detail: str) -> None:
+        """Keep a message that cannot be handled; while there is no room for it, its partition waits."""
+        failures = 0
+        while True:
+            try:
+                await set_aside(self._ports, self._service, delivery, reason, detail)
+            except TransientError as error:
+                failures += 1
+                log.warning("setting_aside_waits", service=self._service, reason=str(error))
+                await self._back_off(failures)
+            else:
+                return
+
+    async def _back_off(self, failures: int) -> None:
+        await self._ports.clock.sleep(min(LONGEST_BACKOFF_SECONDS, 0.1 * 2 ** min(failures, 10)))

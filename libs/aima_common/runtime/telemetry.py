@@ -18,7 +18,9 @@ JOB_SECONDS = Histogram(
     buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
 )
 LEASES_LOST = Counter("aima_fence_rejected_total", "Writes refused because somebody else held the job", ["kind"])
-ANALYZER_CALLS = Counter("aima_analyzer_calls_total", "Calls of analyzers (results found again do not count)", ["analyzer"])
+ANALYZER_CALLS = Counter(
+    "aima_analyzer_calls_total", "Calls of analyzers (results found again do not count)", ["analyzer"]
+)
 READY_JOBS = Gauge("aima_ready_jobs", "Ready, unleased jobs in the store", ["kind"])
 VIOLATIONS = Counter("aima_invariant_violations_total", "Broken invariants found by the auditor", ["invariant"])
 
