@@ -47,10 +47,10 @@ def samples_of(flac: bytes) -> Reals:
         with av.open(io.BytesIO(flac), "r", format="flac", options={"format_whitelist": "flac"}) as container:
             stream = container.streams.audio[0]
             if stream.rate != SAMPLE_RATE or stream.channels != 1:
-                raise ValueError(f"sound has {stream.rate} Hz and {stream.channels} channels instead of 16000 Hz, mono")
+                raise ValueError(f"not FLAC at 16000 Hz, mono, but {stream.rate} Hz, {stream.channels} channels")
             blocks = [frame.to_ndarray().reshape(-1) for frame in container.decode(stream)]
     except (av.error.FFmpegError, IndexError) as error:
-        raise ValueError(f"not a FLAC stream ({error})") from error
+        raise ValueError(f"not FLAC at 16000 Hz, mono ({error})") from error
     if not blocks:
         return np.zeros(0, np.float32)
     whole = np.concatenate(blocks)
