@@ -14,7 +14,7 @@ from aima_common.contracts.codec import dumps
 from aima_common.contracts.envelope import Envelope
 from aima_common.contracts.media import MediumType, ObjectReference, Result, Segment
 from aima_common.contracts.telling import tell
-from aima_common.errors import ObjectMissingError
+from aima_common.errors import ObjectExistsError, ObjectMissingError
 from aima_common.ids import finding_id
 from aima_common.jobs import Done, Failure, Held, JobKind, JobRunner, Ledger
 from aima_common.ports import Ports
@@ -81,16 +81,19 @@ class AnalysisService:
         await self.announce()
         await self._runner.run()
 
-    async def on_analysis_requested(self, envelope: Envelope[m.AnalysisRequested]) -> None:  # noqa: ARG002
+    async def on_analysis_requested(self, envelope: Envelope[m.AnalysisRequested]) -> None:
         """Take the hint; the store is the truth."""
         self._runner.wake()
 
     async def announce(self) -> None:
         """Write which analyzers there are, with their models and needs, for the scheduler to read."""
+        # Each names all of them, so that nobody plans with half of the list.
+        together = {"together_with": sorted(description.body["name"] for description in self._descriptions)}
         for description in self._descriptions:
             name, state = description.body["name"], description.state
-            if not await self._ports.documents.insert("analyzers", Insert(name, "", state, description.body)):
-                change = Change(state=state, set=description.body)
+            body = {**description.body, **together}
+            if not await self._ports.documents.insert("analyzers", Insert(name, "", state, body)):
+                change = Change(state=state, set=body)
                 await self._ports.documents.transition("analyzers", name, change=change)
 
     async def analyse(self, held: Held) -> Done:
@@ -100,7 +103,11 @@ class AnalysisService:
             data, computed = await self._ports.objects.get(key), False
         except ObjectMissingError:
             data, computed = dumps((await self._compute(held)).model_dump(mode="json")), True
-            await self._ports.objects.put(key, data)
+            try:
+                await self._ports.objects.put(key, data)
+            except ObjectExistsError:
+                # Somebody was faster, and floating point is not the same on every machine: the first answer stands.
+                data = await self._ports.objects.get(key)
         result = Result.model_validate_json(data)
         await self._put_vectors(held, result)
         reference = ObjectReference(key=key, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))

@@ -13,11 +13,12 @@ from aima_common.contracts.envelope import Envelope
 from aima_common.contracts.media import ObjectReference
 from aima_common.contracts.picture import Picture
 from aima_common.contracts.telling import tell
-from aima_common.errors import PermanentError
+from aima_common.errors import PermanentError, TransientError
 from aima_common.ids import derive, job_id
 from aima_common.jobs import Done, Held, JobKind, JobRunner, Ledger, new_job
 from aima_common.ports import Ports
-from aima_common.ports.documents import Change, Expect, Insert
+from aima_common.ports.bus import Record
+from aima_common.ports.documents import Change, Document, Expect, Insert
 from aima_common.ports.search import Passage
 from aima_dossier.canonical import digest
 from aima_dossier.domain import assemble
@@ -104,16 +105,6 @@ class DossierService:
         now = self._ports.clock.now()
         dossier, page = await asyncio.to_thread(_compose, facts, version, now)
         current = await self._keep(held, dossier, page)
-        change = Change(
-            state="current",
-            set={"written": wanted.body["wanted"], "version": version, "current": current},
-            push={"versions": {"version": version, "json": current["json"], "html": current["html"]}},
-        )
-        # The compare-and-set on the version is what makes one dossier the current one.
-        moved = await self._documents.transition("dossiers", case.id, expect=Expect(version=wanted.version), change=change)
-        if not moved.applied:
-            # More was told of the case meanwhile; whoever told it has asked for a version of its own.
-            return Done()
         told = m.DossierPublished(
             case=case.id,
             version=version,
@@ -121,8 +112,31 @@ class DossierService:
             dossier=ObjectReference.model_validate(current["json"]),
             items=len(dossier.items),
         )
-        cause = f"{held.id}-{held.epoch}"
-        return Done({"result": current["json"]}, [tell(told, tenant=held.tenant, key=case.id, cause=cause, time=now)])
+        record = tell(told, tenant=held.tenant, key=case.id, cause=f"{held.id}-{held.epoch}", time=now)
+        if not await self._publish(wanted, current, record):
+            for kind in ("json", "html"):
+                await self._ports.objects.delete(current[kind]["key"])
+            raise TransientError("another version was written meanwhile", code="dossier_moved")
+        return Done({"result": current["json"]})
+
+    async def _publish(self, wanted: Document, current: Mapping[str, Any], record: Record) -> bool:
+        """Make a version the current one; False when others were written or forgotten since `wanted` was read."""
+        seen: Document | None = wanted
+        change = Change(
+            state="current",
+            set={"written": wanted.body["wanted"], "version": current["version"], "current": dict(current)},
+            push={"versions": {"version": current["version"], "json": current["json"], "html": current["html"]}},
+        )
+        while seen is not None and {**seen.body, "wanted": 0} == {**wanted.body, "wanted": 0}:
+            # More may have been told of the case meanwhile: this version does not cover it, and says so.
+            expect = Expect(version=seen.version)
+            moved = await self._documents.transition(
+                "dossiers", wanted.id, expect=expect, change=change, outbox=[record]
+            )
+            if moved.applied:
+                return True
+            seen = await self._documents.load("dossiers", wanted.id)
+        return False
 
     async def _keep(self, held: Held, dossier: Dossier, page: bytes) -> dict[str, Any]:
         data = dossier.model_dump_json(by_alias=True, indent=1).encode()
@@ -184,7 +198,7 @@ class DossierService:
         for version in document.body["versions"]:
             for kind in ("json", "html"):
                 await self._ports.objects.delete(version[kind]["key"])
-        change = Change(state="empty", set={"current": None, "versions": []})
+        change = Change(state="empty", set={"current": None, "versions": []}, add={"forgotten": 1})
         await self._documents.transition("dossiers", case, change=change)
 
 
@@ -207,5 +221,3 @@ def _passages(tenant: str, picture: Picture) -> list[Passage]:
         for f in picture.findings
         if f.kind in SEARCHABLE and (f.text or f.label)
     ]
-
-

@@ -16,7 +16,7 @@ from aima_common.errors import PermanentError, TransientError
 from aima_common.ids import job_id
 from aima_common.jobs import Done, Held, JobKind, JobRunner, Ledger, new_job
 from aima_common.ports import Ports
-from aima_common.ports.documents import Change, Document, Insert, Outcome
+from aima_common.ports.documents import Change, Document, Expect, Insert, Outcome
 from aima_fusion import domain
 
 IMAGES = "images"
@@ -93,7 +93,9 @@ class Fusion:
         emptied = Change(state="erased", set={"parts": {}, "abandoned": {}, "expected": {}, "picture": None})
         for picture in await self._documents.find("pictures", {"medium": medium, "tenant": tenant}):
             await self._documents.transition("pictures", picture.id, change=emptied)
-        await self._documents.insert("pictures", marker, outbox=[record], inbox=envelope.id)
+        if not await self._documents.insert("pictures", marker, outbox=[record], inbox=envelope.id):
+            # The medium was erased before; storage waits for this answer as it did for the first.
+            await self._documents.transition("pictures", marker.id, outbox=[record], inbox=envelope.id)
 
     async def _note(self, envelope: Envelope[Any], run: str, change: Change) -> None:
         medium = envelope.body.medium
@@ -126,7 +128,7 @@ class Fusion:
         """Fold all results of a run into its picture; the same results make the same bytes."""
         picture_document = await self._documents.load("pictures", held.body["run"])
         preparation = await self._documents.load("preparations", held.body["medium"])
-        if picture_document is None or preparation is None:
+        if picture_document is None or preparation is None or picture_document.state == "erased":
             raise PermanentError("the medium was erased meanwhile", code="erased")
         parts = await self._parts(picture_document)
         missing = _missing(picture_document)
@@ -135,7 +137,10 @@ class Fusion:
         if picture.type is MediumType.IMAGE:
             await self._relate(held.tenant, picture, parts)
         change = Change(state="complete", set={"picture": reference.model_dump(mode="json")})
-        await self._documents.transition("pictures", picture_document.id, change=change, inbox=f"{held.id}-{held.epoch}")
+        expect = Expect(state=("gathering", "complete"), version=picture_document.version)
+        moved = await self._documents.transition("pictures", picture_document.id, expect=expect, change=change)
+        if not moved.applied:
+            raise TransientError("more was said of the medium while it was folded", code="picture_moved")
         told = m.PictureCompleted(medium=picture.medium, run=picture.run, picture=reference)
         cause = f"{held.id}-{held.epoch}"
         record = tell(told, tenant=held.tenant, key=picture.medium, cause=cause, time=self._ports.clock.now())
@@ -184,7 +189,9 @@ class Fusion:
 
 def _all_in(picture: Document) -> bool:
     expected = picture.body["expected"]
-    return expected is not None and all(job in picture.body["parts"] or job in picture.body["abandoned"] for job in expected)
+    return expected is not None and all(
+        job in picture.body["parts"] or job in picture.body["abandoned"] for job in expected
+    )
 
 
 def _missing(picture: Document) -> list[MissingPart]:

@@ -14,7 +14,6 @@ from aima_common.jobs import JobKind, Ledger
 from aima_common.jobs.ledger import is_interactive
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
-
 from aima_scheduler.placement import Machine, Needs, Room, ever_fits, place
 
 IDLE_SECONDS = 1.0
@@ -29,7 +28,9 @@ log = structlog.get_logger()
 class Dispatcher:
     """The thin shell round `placement`: reads machines and jobs, writes where each job goes."""
 
-    def __init__(self, ports: Ports, ledger: Ledger, on_unschedulable: Callable[[Document, str], Awaitable[None]]) -> None:
+    def __init__(
+        self, ports: Ports, ledger: Ledger, on_unschedulable: Callable[[Document, str], Awaitable[None]]
+    ) -> None:
         self._documents = ports.documents
         self._clock = ports.clock
         self._ledger = ledger
@@ -53,6 +54,7 @@ class Dispatcher:
 
     async def place_all(self) -> int:
         """Place what fits, the most urgent first; return how many were placed."""
+        await self._leave_the_silent()
         waiting = await self._ledger.ready(JobKind.ANALYSE, {"machine": None})
         if not waiting:
             return 0
@@ -73,7 +75,8 @@ class Dispatcher:
     async def _machines(self) -> list[Machine]:
         found = await self._documents.find("machines", {"state": "available"}, order=["id"])
         return [
-            Machine(d.id, float(d.body["cpus"]), int(d.body["memory_bytes"]), len(d.body.get("gpus", []))) for d in found
+            Machine(d.id, float(d.body["cpus"]), int(d.body["memory_bytes"]), len(d.body.get("gpus", [])))
+            for d in found
         ]
 
     async def _rooms(self, machines: Sequence[Machine]) -> list[Room]:
@@ -86,6 +89,13 @@ class Dispatcher:
                 continue
             rooms[job.body["machine"]].take(needs_of(job))
         return list(rooms.values())
+
+    async def _leave_the_silent(self) -> None:
+        """Take back what waits for machines that are gone; what they had begun ends with its lease."""
+        if away := [machine.id for machine in await self._documents.find("machines", {"state": "away"})]:
+            wanted = {"kind": JobKind.ANALYSE.value, "machine": away, "state": "ready"}
+            for job in await self._documents.find("jobs", wanted, limit=10_000):
+                await self._take_back(job)
 
     async def _assign(self, job: Document, machine: str) -> bool:
         medium = job.body["medium"]
@@ -106,7 +116,9 @@ class Dispatcher:
 
     async def _refuse(self, job: Document, reason: str) -> None:
         change = Change(state="unschedulable", set={"reason": reason})
-        done = await self._documents.transition("jobs", job.id, expect=Expect(state="ready", version=job.version), change=change)
+        done = await self._documents.transition(
+            "jobs", job.id, expect=Expect(state="ready", version=job.version), change=change
+        )
         if done.applied:
             await self._on_unschedulable(job, reason)
 

@@ -39,7 +39,14 @@ class AnalyzerFacts:
         missing = None if state == "available" else str(body.get("reason") or "its model is missing")
         accepts = tuple(body["accepts"])
         return cls(
-            body["name"], body["version"], body["capability"], accepts, body["input"], body["digest"], body["needs"], missing
+            body["name"],
+            body["version"],
+            body["capability"],
+            accepts,
+            body["input"],
+            body["digest"],
+            body["needs"],
+            missing,
         )
 
 

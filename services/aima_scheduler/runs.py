@@ -13,7 +13,6 @@ from aima_common.ids import job_id
 from aima_common.jobs import JobKind, Ledger, new_job
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
-
 from aima_scheduler import domain
 
 RUN_OPEN = ("accepted", "preparing", "analysing", "fusing")
@@ -34,8 +33,9 @@ class Runs:
     async def analyzers(self) -> list[domain.AnalyzerFacts]:
         """Read the analyzers there are; raise `TransientError` before analysis has announced any."""
         found = await self._documents.find("analyzers", {}, order=["id"])
-        if not found:
-            raise TransientError("no analyzer has been announced yet", code="no_analyzers")
+        names = {document.id for document in found}
+        if not found or any(not names.issuperset(d.body.get("together_with", ())) for d in found):
+            raise TransientError("the analyzers have not all been announced yet", code="no_analyzers")
         return [domain.AnalyzerFacts.of(document.state, document.body) for document in found]
 
     async def of_medium(self, medium: str) -> Sequence[Document]:
@@ -47,6 +47,9 @@ class Runs:
         run = await self._documents.load("runs", identity)
         if run is None or run.state in RUN_TERMINAL:
             return
+        for job in await self._jobs_of(run, ("cancelled",)):
+            # The run is open, so somebody wants it again.
+            await self._make_ready(job)
         prepared = await self._documents.load("preparations", run.body["medium"])
         if prepared is None:
             return
@@ -78,37 +81,58 @@ class Runs:
             segment=segment["index"] if segment else None,
             reason=reason[:500],
         )
-        await self._move(run, run.state, {}, cause, [told], add={"parts_done": 1}, inbox=f"abandon-{job.id}")
+        inbox = f"abandon-{job.id}-{job.epoch}"
+        await self._move(run, run.state, {}, cause, [told], add={"parts_done": 1}, inbox=inbox)
 
-    async def end(
-        self, identity: str, state: str, reason: Mapping[str, Any] | None, cause: str, told: Sequence[Message] = ()
-    ) -> None:
-        """Bring a run to its terminal state; the first one stays, but for erasure."""
+    async def end(self, identity: str, state: str, reason: Mapping[str, Any] | None, cause: str) -> None:
+        """Bring a run to its terminal state, once per cause; the first one stays, but for erasure."""
         run = await self._documents.load("runs", identity)
         if run is None or run.state == state or (run.state in RUN_TERMINAL and state != "erased"):
             return
         fields = {"reason": dict(reason) if reason else None, "ended_at": self._clock.now().isoformat()}
-        await self._move(run, state, fields, cause, told)
+        await self._move(run, state, fields, cause, [], inbox=f"end-{cause}")
 
     async def cancel(self, run: Document, reason: str, cause: str) -> None:
         """Stop a run and its jobs; what was found so far stays."""
-        if run.state in RUN_TERMINAL:
-            return
-        told = {"code": "cancelled", "reason": reason or "cancelled on request", "remedy": "upload it again to analyse it"}
+        told = {
+            "code": "cancelled",
+            "reason": reason or "cancelled on request",
+            "remedy": "upload it again to analyse it",
+        }
         await self.end(run.id, "cancelled", told, cause)
-        for job in await self._jobs_of(run, ("ready", "leased", "parked")):
-            await self._ledger.cancel(job)
+        # The jobs are looked at even when the run had ended before: a crash may lie between the two.
+        after = await self._documents.load("runs", run.id)
+        if after is not None and after.state == "cancelled":
+            for job in await self._jobs_of(run, ("ready", "leased", "parked")):
+                await self._ledger.cancel(job)
 
     async def revive(self, run: Document, cause: str) -> None:
-        """Take up again a run that ended without a verdict: somebody wants the medium after all."""
-        again = Change(state="ready", set={"machine": None, "attempts": 0})
-        jobs = await self._jobs_of(run, ("cancelled", "dead", "done"))
-        for job in jobs:
-            if job.state != "done":
-                await self._documents.transition("jobs", job.id, expect=Expect(state=job.state), change=again)
-        done = sum(job.state == "done" and job.body["kind"] == JobKind.ANALYSE for job in jobs)
+        """Take up again a run that ended without a verdict: somebody wants the medium after all.
+
+        Its jobs follow in `reconcile`. A part that was given up stays known to be missing.
+        """
+        ended = await self._jobs_of(run, ("done", "dead", "unschedulable"))
+        done = sum(job.body["kind"] == JobKind.ANALYSE for job in ended)
         change = Change(state="accepted", set={"reason": None, "parts_total": None, "parts_done": done})
-        await self._documents.transition("runs", run.id, expect=Expect(state=REVIVABLE), change=change, inbox=cause)
+        outcome = await self._documents.transition(
+            "runs", run.id, expect=Expect(state=REVIVABLE), change=change, inbox=cause
+        )
+        if outcome.applied:
+            for job in ended:
+                if job.state == "dead" and job.body["kind"] != JobKind.ANALYSE:
+                    await self._make_ready(job)
+
+    async def bury(self, job: Document, cause: str) -> None:
+        """Draw the conclusion from a job that will not be done; telling it again changes nothing."""
+        reason = job.body.get("reason") or (job.body["errors"][-1]["reason"] if job.body["errors"] else "")
+        reason = reason or "its workers fell silent"
+        if job.body["kind"] == JobKind.ANALYSE:
+            await self.abandon(job, reason, cause)
+        elif medium := job.body.get("medium"):
+            told = {"code": "abandoned", "reason": reason, "remedy": "look at `aima jobs`, then upload the file again"}
+            for run in await self.of_medium(medium):
+                if job.body.get("run") in (None, run.id):
+                    await self.end(run.id, "failed", told, cause)
 
     async def tell_again(self, run: Document, cause: str) -> None:
         """Tell that a run has ended to those who asked for it only now."""
@@ -121,13 +145,24 @@ class Runs:
         for job in await self._jobs_of(run, ("ready",)):
             await self._documents.transition("jobs", job.id, expect=Expect(state="ready"), change=change)
 
-    async def erase(self, medium: str, tenant: str, cause: str, told: Message) -> None:
+    async def erase(self, medium: str, tenant: str, cause: str) -> None:
         """Remove what the scheduler owns of a medium but the fact that there was a run."""
         for job in await self._documents.find("jobs", {"medium": medium, "tenant": tenant}, limit=100_000):
             await self._documents.delete("jobs", job.id)
         reason = {"code": "erased", "reason": "erased on request", "remedy": ""}
         for run in await self._documents.find("runs", {"medium": medium, "tenant": tenant}):
-            await self.end(run.id, "erased", reason, cause, [told])
+            await self.end(run.id, "erased", reason, cause)
+
+    async def repair(self, run: Document) -> None:
+        """Conclude from jobs that ended while nobody could tell of it, such as in a crash."""
+        for job in await self._jobs_of(run, ("dead", "unschedulable")):
+            await self.bury(job, f"{job.id}-{job.version}")
+
+    async def _make_ready(self, job: Document) -> None:
+        again = Change(state="ready", set={"machine": None, "attempts": 0, "interruptions": 0})
+        await self._documents.transition(
+            "jobs", job.id, expect=Expect(state=job.state, version=job.version), change=again
+        )
 
     async def _jobs_of(self, run: Document, states: Sequence[str]) -> list[Document]:
         wanted = {"medium": run.body["medium"], "state": list(states)}

@@ -11,6 +11,7 @@ from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
 from aima_common.contracts.envelope import Envelope
 from aima_common.contracts.media import Priority
+from aima_common.contracts.telling import tell
 from aima_common.errors import TransientError
 from aima_common.ids import MediumId, run_id
 from aima_common.jobs import JobKind, Ledger
@@ -18,7 +19,6 @@ from aima_common.ports import Ports
 from aima_common.ports.documents import Document, Insert
 from aima_common.runtime.telemetry import READY_JOBS
 from aima_common.urgency import WEIGHTS
-
 from aima_scheduler import domain
 from aima_scheduler.dispatch import Dispatcher
 from aima_scheduler.runs import REVIVABLE, RUN_OPEN, Runs
@@ -37,6 +37,7 @@ class Scheduler:
     name = "scheduler"
 
     def __init__(self, ports: Ports, ledger: Ledger) -> None:
+        self._bus = ports.bus
         self._documents = ports.documents
         self._clock = ports.clock
         self._ledger = ledger
@@ -85,9 +86,7 @@ class Scheduler:
             await self._wanted_again(identity, body.priority, envelope.id)
         await self._runs.reconcile(identity, envelope.id)
 
-    async def on_preparation(
-        self, envelope: Envelope[m.SegmentPrepared] | Envelope[m.MediumPrepared]
-    ) -> None:
+    async def on_preparation(self, envelope: Envelope[m.SegmentPrepared] | Envelope[m.MediumPrepared]) -> None:
         """Bring the medium's runs up to what has been prepared."""
         for run in await self._runs.of_medium(envelope.body.medium):
             await self._runs.reconcile(run.id, envelope.id)
@@ -121,17 +120,20 @@ class Scheduler:
         items = await self._documents.find("items", {"case": wanted.case, "tenant": envelope.tenant}, limit=100_000)
         media = {item.body["medium"] for item in items if wanted.medium in (None, item.body["medium"])}
         for medium in sorted(media):
-            if not await self._wanted_elsewhere(medium, wanted.case):
+            if not await self._wanted(medium, but_for=wanted.case):
                 for run in await self._runs.of_medium(medium):
                     await self._runs.cancel(run, wanted.reason, envelope.id)
 
     async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
         """Remove the runs' jobs, leaving only that there was a run."""
         medium = envelope.body.medium
+        await self._runs.erase(medium, envelope.tenant, envelope.id)
+        # Told even where there was nothing to erase: storage waits for every owner.
         told = m.PartErased(medium=medium, owner=self.name)
-        await self._runs.erase(medium, envelope.tenant, envelope.id, told)
+        record = tell(told, tenant=envelope.tenant, key=medium, cause=envelope.id, time=envelope.time)
+        await self._bus.publish([record])
 
-    async def on_capacity_changed(self, envelope: Envelope[m.CapacityChanged]) -> None:  # noqa: ARG002
+    async def on_capacity_changed(self, envelope: Envelope[m.CapacityChanged]) -> None:
         """Look again at what fits."""
         self._dispatcher.wake()
 
@@ -142,7 +144,7 @@ class Scheduler:
                 for job in await self._ledger.reap():
                     log.info("lease_expired", job=job.id, kind=job.body["kind"], state=job.state)
                     if job.state == "dead":
-                        await self._bury(job)
+                        await self._runs.bury(job, f"{job.id}-{job.version}")
                     self._dispatcher.wake()
             await self._clock.sleep(REAP_SECONDS)
 
@@ -151,7 +153,7 @@ class Scheduler:
         while True:
             with contextlib.suppress(TransientError):
                 for run in await self._documents.find("runs", {"state": RUN_OPEN}, limit=10_000):
-                    await self._runs.reconcile(run.id, f"resync-{run.version}")
+                    await self._resync(run)
                 for kind in JobKind:
                     waiting = await self._documents.count("jobs", {"kind": kind.value, "state": "ready"})
                     READY_JOBS.labels(kind.value).set(waiting)
@@ -167,24 +169,23 @@ class Scheduler:
         elif run is not None and WEIGHTS[priority] > WEIGHTS[Priority(run.body["priority"])]:
             await self._runs.hasten(run, priority, cause)
 
-    async def _wanted_elsewhere(self, medium: str, case: str) -> bool:
+    async def _resync(self, run: Document) -> None:
+        cause = f"resync-{run.version}"
+        if not await self._wanted(run.body["medium"]):
+            # The cancellation was handled before there was a run.
+            await self._runs.cancel(run, "", cause)
+            return
+        await self._runs.reconcile(run.id, cause)
+        await self._runs.repair(run)
+
+    async def _wanted(self, medium: str, *, but_for: str | None = None) -> bool:
+        """Tell whether an open case, other than `but_for`, waits for a medium."""
         for item in await self._documents.find("items", {"medium": medium, "state": "accepted"}):
-            other = item.body["case"]
-            document = await self._documents.load("cases", other) if other != case else None
+            case = item.body["case"]
+            document = await self._documents.load("cases", case) if case != but_for else None
             if document and document.state == "open":
                 return True
         return False
 
     async def _abandon_unschedulable(self, job: Document, reason: str) -> None:
         await self._runs.abandon(job, reason, f"{job.id}-unschedulable")
-
-    async def _bury(self, job: Document) -> None:
-        """Tell of a job that died without its holder being able to."""
-        reason = job.body["errors"][-1]["reason"] if job.body["errors"] else "its workers fell silent"
-        cause = f"{job.id}-{job.version}"
-        if job.body["kind"] == JobKind.ANALYSE:
-            await self._runs.abandon(job, reason, cause)
-        elif medium := job.body.get("medium"):
-            told = {"code": "abandoned", "reason": reason, "remedy": "look at `aima jobs`, then upload the file again"}
-            for run in await self._runs.of_medium(medium):
-                await self._runs.end(run.id, "failed", told, cause)

@@ -11,7 +11,7 @@ ORPHAN_SECONDS = 24 * 3600.0
 
 def all_erased(owners: Iterable[str]) -> bool:
     """Tell whether every owner has erased its part."""
-    return OWNERS <= set(owners)
+    return set(owners) >= OWNERS
 
 
 def folders_of(tenant: str, medium: str) -> list[str]:

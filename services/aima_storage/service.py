@@ -16,7 +16,7 @@ from aima_common.contracts.telling import tell
 from aima_common.errors import ObjectMissingError, TransientError
 from aima_common.ids import derive
 from aima_common.ports import Ports
-from aima_common.ports.documents import Change, Document, Expect, Insert, Outcome
+from aima_common.ports.documents import Change, Document, Expect, Insert
 from aima_storage import domain
 
 SCRUB_SECONDS = 60.0
@@ -66,22 +66,17 @@ class Storage:
 
     async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
         """Open an erasure: it ends when every owner has said that its part is gone."""
-        body = {"medium": envelope.body.medium, "owners": [], "requested_by": envelope.body.requested_by}
-        identity = _erasure(envelope)
-        if not await self._documents.insert("erasures", Insert(identity, envelope.tenant, "requested", body)):
-            again = Change(state="requested", set={"owners": []})
-            await self._documents.transition(
-                "erasures", identity, expect=Expect(state="erased"), change=again, inbox=envelope.id
-            )
+        identity = await self._open_erasure(envelope, envelope.id)
+        change = Change(set={"requested_by": envelope.body.requested_by})
+        await self._documents.transition("erasures", identity, change=change, inbox=envelope.id)
 
     async def on_part_erased(self, envelope: Envelope[m.PartErased]) -> None:
         """Note an owner; when all have let go, remove the bytes and say so."""
-        identity = _erasure(envelope)
+        # An owner's answer names the request as its cause, and may come before the request itself.
+        identity = await self._open_erasure(envelope, envelope.cause or "")
         change = Change(push={"owners": envelope.body.owner})
         done = await self._documents.transition("erasures", identity, change=change, inbox=envelope.id)
-        if done.outcome is Outcome.MISSING or done.document is None:
-            raise TransientError("the erasure is not open yet", code="erasure_unknown")
-        if done.document.state == "requested" and domain.all_erased(done.document.body["owners"]):
+        if done.document and done.document.state == "requested" and domain.all_erased(done.document.body["owners"]):
             await self._erase(envelope.tenant, envelope.body.medium)
             told = m.MediumErased(medium=envelope.body.medium)
             medium = envelope.body.medium
@@ -116,6 +111,12 @@ class Storage:
             )
         return state == "present"
 
+    async def _open_erasure(self, envelope: Envelope[Any], request: str) -> str:
+        identity = derive("erasure", envelope.tenant, envelope.body.medium, request)
+        body = {"medium": envelope.body.medium, "owners": [], "requested_by": ""}
+        await self._documents.insert("erasures", Insert(identity, envelope.tenant, "requested", body))
+        return identity
+
     async def _register(self, envelope: Envelope[Any], reference: ObjectReference, kind: str, medium: str) -> None:
         body = {"kind": kind, "medium": medium, **reference.model_dump(mode="json")}
         identity = derive("location", reference.key)
@@ -137,7 +138,3 @@ class Storage:
             async for info in self._objects.list(folder):
                 if loads(await self._objects.get(info.key)).get("medium") == medium:
                     await self._objects.delete(info.key)
-
-
-def _erasure(envelope: Envelope[Any]) -> str:
-    return derive("erasure", envelope.tenant, envelope.body.medium)
