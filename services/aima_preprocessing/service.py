@@ -58,12 +58,22 @@ class Preprocessing:
         body = envelope.body
         known = await self._documents.load("preparations", body.medium)
         if known is None:
-            await self._documents.insert("preparations", Insert(body.medium, envelope.tenant, "preparing", _empty(body.medium)))
+            await self._documents.insert(
+                "preparations",
+                Insert(body.medium, envelope.tenant, "preparing", _empty(body.medium)),
+                inbox=envelope.id,
+            )
         elif known.state in {"prepared", "rejected"}:
             return
         elif known.state == "erased":
             again = Change(state="preparing", set=_empty(body.medium))
-            await self._documents.transition("preparations", body.medium, expect=Expect(state="erased"), change=again)
+            expect = Expect(state="erased")
+            done = await self._documents.transition(
+                "preparations", body.medium, expect=expect, change=again, inbox=envelope.id
+            )
+            if not done.applied:
+                # The upload that was erased is told of once more.
+                return
         job = new_job(
             job_id(body.medium, JobKind.PREPARE.value),
             envelope.tenant,
@@ -75,9 +85,9 @@ class Preprocessing:
             medium=body.medium,
             original=body.original.model_dump(mode="json"),
         )
-        if not await self._ledger.add(job):
+        if not await self._ledger.add(job, inbox=envelope.id):
             # It was given up or cancelled before; somebody wants it again.
-            afresh = Change(state="ready", set={"attempts": 0})
+            afresh = Change(state="ready", set={"attempts": 0, "interruptions": 0})
             expect = Expect(state=("dead", "cancelled", "done"))
             await self._documents.transition("jobs", job.id, expect=expect, change=afresh, inbox=envelope.id)
         self._runner.wake()
@@ -96,6 +106,8 @@ class Preprocessing:
         marker = Insert(medium, envelope.tenant, "erased", _empty(medium))
         if not await self._documents.insert("preparations", marker, outbox=[record], inbox=envelope.id):
             await self._documents.transition("preparations", medium, change=erased, outbox=[record], inbox=envelope.id)
+        # What is under way would leave derivatives behind.
+        self._runner.stop(job_id(medium, JobKind.PREPARE.value))
 
     async def prepare(self, held: Held) -> Done:
         """Decode what is not decoded yet; every segment becomes durable, and is told of, on its own."""
@@ -144,7 +156,10 @@ class Preprocessing:
             probe=Probe.model_validate(preparation.body["probe"], strict=False),
         )
         push: dict[str, Any] = {"segments": derivatives.model_dump(mode="json")}
-        problems = [*preparation.body["problems"], *(p for p in event.problems if p not in preparation.body["problems"])]
+        problems = [
+            *preparation.body["problems"],
+            *(p for p in event.problems if p not in preparation.body["problems"]),
+        ]
         await self._change(preparation, Change(push=push, set={"problems": problems}), [self._tell(held, told)])
 
     async def _finish(self, held: Held, event: Finished) -> None:
@@ -162,7 +177,9 @@ class Preprocessing:
             perceptual_hash=event.perceptual_hash,
             problems=problems,
         )
-        facts = told.model_dump(mode="json", include={"type", "probe", "poster", "thumbnail", "perceptual_hash", "problems"})
+        facts = told.model_dump(
+            mode="json", include={"type", "probe", "poster", "thumbnail", "perceptual_hash", "problems"}
+        )
         await self._change(preparation, Change(state="prepared", set=facts), [self._tell(held, told)])
 
     async def _reject(self, held: Held, error: MediumRefusedError) -> None:
@@ -191,7 +208,9 @@ class Preprocessing:
 
     async def _change(self, preparation: Document, change: Change, outbox: Sequence[Record]) -> None:
         expect = Expect(state="preparing", version=preparation.version)
-        done = await self._documents.transition("preparations", preparation.id, expect=expect, change=change, outbox=outbox)
+        done = await self._documents.transition(
+            "preparations", preparation.id, expect=expect, change=change, outbox=outbox
+        )
         if not done.applied:
             raise StaleLeaseError(f"somebody else prepares medium {preparation.id}")
 
@@ -230,5 +249,3 @@ def _empty(medium: str) -> dict[str, Any]:
         "problems": [],
         "reason": None,
     }
-
-
