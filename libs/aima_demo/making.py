@@ -87,6 +87,16 @@ def make_case(folder: Path, progress: Progress) -> None:
             _fill(draft, progress)
             shutil.rmtree(folder, ignore_errors=True)
             draft.rename(folder)
+        _clear_old_recipes()
+
+
+def _clear_old_recipes() -> None:
+    for path in cache_folder().glob("case-*"):
+        if recipe() not in path.name:
+            shutil.rmtree(path, ignore_errors=True)
+    for path in cache_folder().glob("round-*"):
+        if recipe() not in path.name:
+            path.unlink(missing_ok=True)
 
 
 def _fill(draft: Path, progress: Progress) -> None:
