@@ -51,7 +51,7 @@ def _decode(source: int, answer: int, assignment: Assignment) -> int:
     bounds.check_upload_size(plan.limits, file.size_bytes)
     # Comparing a few bytes in Python needs no box; everything that parses comes after it is closed.
     kind = sniff.sniff(file.read_at(sniff.HEAD_BYTES, 0), file.size_bytes) or sniff.kind_of_label(*label_of(file))
-    starting = bounds.STARTING_ALLOWANCE.cpu_seconds
+    starting = bounds.starting_allowance(plan.limits).cpu_seconds
     try:
         sandbox.enter(memory_bytes=plan.limits.memory_bytes, cpu_seconds=starting, forgive=assignment.unsandboxed)
     except OSError:

@@ -23,7 +23,7 @@ from aima_common.errors import TransientError, UnavailableError
 from aima_preprocessing import sandbox
 from aima_preprocessing.decoder_connection import Connection, Ended
 from aima_preprocessing.events import Event, EventReader, Finished, Probed
-from aima_preprocessing.limits import STARTING_ALLOWANCE, Allowance, Limits, allowance
+from aima_preprocessing.limits import Allowance, Limits, allowance, starting_allowance
 from aima_preprocessing.refusals import LimitExceededError, MediumRefusedError, SandboxMissingError
 from aima_preprocessing.sandbox import Layer
 from aima_preprocessing.segmentation import DEFAULT_SEGMENT_PLAN, MICROSECONDS, SegmentPlan
@@ -122,7 +122,7 @@ class _Decoding:
         self._plan = plan
         self._next_segments = start_segment + 1
         self._ending = server.expect_end(number)
-        self._allowance = STARTING_ALLOWANCE
+        self._allowance = starting_allowance(plan.limits)
         self._pixels_per_second = 0.0
         self._finished = False
         self._transport: asyncio.ReadTransport | None = None

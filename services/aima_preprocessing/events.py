@@ -58,7 +58,7 @@ class Finished:
     thumbnail: bytes | None
     """JPEG <= 320 px of the poster."""
     perceptual_hash: str | None
-    """64 bits of the poster as 16 hexadecimal digits."""
+    """64 bits of the poster as 16 hexadecimal digits; None when it has no contrast."""
     problems: tuple[str, ...] = ()
     """What of the whole could not be had, in words for people."""
 

@@ -12,9 +12,6 @@ from aima_preprocessing.refusals import LimitExceededError
 _REFERENCE_PIXELS_PER_SECOND = 1920 * 1080 * 30
 """Full HD at 30 pictures a second: the film that the time allowances are stated for."""
 
-_STARTING_SECONDS = 30.0
-"""Opening, probing and the first picture; also the whole allowance of a still."""
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -32,6 +29,8 @@ class Limits:
     """Streams with pictures or sound; subtitles and fonts do not count."""
     channels: int = 8
     frames_per_second: float = 240.0
+    starting_seconds: float = 30.0
+    """For opening, probing and the first picture, on the clock and of the processor; a still gets no more."""
     wall_seconds_per_media_minute: float = 60.0
     cpu_seconds_per_media_minute: float = 120.0
     derivative_bytes: int = 64 * 1024**3
@@ -129,13 +128,15 @@ class Allowance:
     cpu_seconds: float
 
 
-STARTING_ALLOWANCE = Allowance(wall_seconds=_STARTING_SECONDS, cpu_seconds=_STARTING_SECONDS)
+def starting_allowance(limits: Limits) -> Allowance:
+    """Grant time for the beginning of a medium."""
+    return Allowance(limits.starting_seconds, limits.starting_seconds)
 
 
 def allowance(limits: Limits, media_seconds: float, pixels_per_second: float) -> Allowance:
     """Grant time for a stretch of a medium, in proportion to its length and, above Full HD, to its pixels."""
     weight = max(1.0, pixels_per_second / _REFERENCE_PIXELS_PER_SECOND) * media_seconds / 60
     return Allowance(
-        wall_seconds=_STARTING_SECONDS + limits.wall_seconds_per_media_minute * weight,
-        cpu_seconds=_STARTING_SECONDS + limits.cpu_seconds_per_media_minute * weight,
+        wall_seconds=limits.starting_seconds + limits.wall_seconds_per_media_minute * weight,
+        cpu_seconds=limits.starting_seconds + limits.cpu_seconds_per_media_minute * weight,
     )

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -122,7 +122,7 @@ def only_stream(container: Any, index: int) -> Any:
 
 
 def decode_all(container: Any, stream: Any) -> Iterator[Any]:
-    """Give every frame that can be decoded, and None in the place of what cannot."""
+    """Give every frame that can be decoded, and None wherever something was lost."""
     packets = container.demux(stream)
     while True:
         try:
@@ -132,21 +132,28 @@ def decode_all(container: Any, stream: Any) -> Iterator[Any]:
         except (av.error.FFmpegError, ValueError) as error:
             _reraise_memory(error)
             yield None
-            yield from _decode(stream.codec_context, None)
+            yield from _decode(stream.codec_context.decode, None)
             return
         if packet is None:
             return
-        yield from _decode(packet, packet.size)
+        if packet.is_corrupt:
+            yield None
+        yield from _decode(stream.codec_context.decode, packet)
 
 
-def _decode(decoder: Any, packet: Any) -> Iterator[Any]:
+def _decode(decode: Callable[[Any], list[Any]], packet: Any) -> Iterator[Any]:
     try:
-        yield from decoder.decode() if packet is not None else decoder.decode(None)
+        frames = decode(packet)
     except av.error.EOFError:
         return
     except (av.error.FFmpegError, ValueError) as error:
         _reraise_memory(error)
         yield None
+        return
+    for frame in frames:
+        if frame.is_corrupt:
+            yield None
+        yield frame
 
 
 def _reraise_memory(error: Exception) -> None:

@@ -17,7 +17,6 @@ from aima_preprocessing.decoding.source import PICTURE_CODECS, SOUND_CODECS, Nam
 from aima_preprocessing.decoding.stills import decode_cover, decode_still, is_animated
 from aima_preprocessing.events import Event, Finished, Probed, SegmentDecoded
 from aima_preprocessing.limits import Limits
-from aima_preprocessing.perceptual_hash import format_hash
 from aima_preprocessing.refusals import MediumRefusedError, truncated, undecodable
 from aima_preprocessing.segmentation import MICROSECONDS, SegmentPlan
 
@@ -231,7 +230,7 @@ class _Streams:
             segmentation.segment_count(self._plan.segments, duration),
             seen.poster if seen else None,
             seen.thumbnail if seen else None,
-            format_hash(seen.perceptual_hash) if seen else None,
+            seen.perceptual_hash if seen else None,
             tuple(self._problems),
         )
 

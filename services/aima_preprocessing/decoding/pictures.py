@@ -10,12 +10,15 @@ import numpy.typing as npt
 from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image
 
-from aima_preprocessing.perceptual_hash import SIDE, perceptual_hash
+from aima_preprocessing.perceptual_hash import SIDE, format_hash, perceptual_hash
 
 LONGEST_SIDE = 1280
 POSTER_THUMBNAIL_SIDE = 320
 FRAME_QUALITY = 85
 STILL_QUALITY = 90
+_LEAST_CONTRAST = 1.0
+"""Of 255 grey levels, as a standard deviation."""
+
 THUMBNAIL_SIZE = (48, 27)
 
 Pixels = npt.NDArray[np.uint8]
@@ -93,7 +96,8 @@ class Preview:
 
     poster: bytes
     thumbnail: bytes
-    perceptual_hash: int
+    perceptual_hash: str | None
+    """None for a picture without contrast: all flat pictures would look alike."""
 
 
 def preview(poster: bytes) -> Preview:
@@ -102,7 +106,8 @@ def preview(poster: bytes) -> Preview:
         upright = picture.convert("RGB")
     small = upright.resize(fit(upright.size, POSTER_THUMBNAIL_SIDE), Image.Resampling.BOX)
     grey = np.asarray(upright.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))
-    return Preview(poster, encode_jpeg(small, 80), perceptual_hash(grey))
+    is_flat = float(grey.std()) < _LEAST_CONTRAST
+    return Preview(poster, encode_jpeg(small, 80), None if is_flat else format_hash(perceptual_hash(grey)))
 
 
 class PosterChooser:

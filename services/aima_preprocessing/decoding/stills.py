@@ -13,7 +13,6 @@ from aima_preprocessing.decoding.pictures import LONGEST_SIDE, STILL_QUALITY, en
 from aima_preprocessing.decoding.source import NamelessFile
 from aima_preprocessing.events import Finished
 from aima_preprocessing.limits import Limits, check_still
-from aima_preprocessing.perceptual_hash import format_hash
 from aima_preprocessing.refusals import LimitExceededError, truncated, undecodable
 from aima_preprocessing.sniff import Kind
 
@@ -55,7 +54,7 @@ def decode_still(file: NamelessFile, kind: Kind, limits: Limits) -> Finished:
         height=stored_width if turned else stored_height,
     )
     problems = ("The file holds several pictures; the first was analysed.",) if several else ()
-    return Finished(probe, 0, seen.poster, seen.thumbnail, format_hash(seen.perceptual_hash), problems)
+    return Finished(probe, 0, seen.poster, seen.thumbnail, seen.perceptual_hash, problems)
 
 
 def decode_cover(data: bytes, limits: Limits) -> bytes:
