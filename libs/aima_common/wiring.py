@@ -29,7 +29,8 @@ def exclusive(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise SettingsError(
-                f"another AIMA works on {folder}: use that one (it prints its address), stop it, or give --data another folder"
+                f"another AIMA works on {folder}: use that one (it prints its address), stop it, "
+                "or give --data another folder"
             ) from error
         yield
 
@@ -45,6 +46,7 @@ async def embedded(folder: Path) -> AsyncIterator[Ports]:
         stack.push_async_callback(objects.close)
         vectors = EdgeVectors.open(folder / "vectors")
         stack.push_async_callback(vectors.close)
+        await bus.inherit()
         await bus.ensure_topics(topic_partitions(EMBEDDED_PARTITIONS))
         yield Ports(bus, documents, objects, vectors, search, SystemClock())
 

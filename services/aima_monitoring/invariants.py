@@ -8,6 +8,7 @@ import datetime
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from aima_common.collections import JOB_TERMINAL, RUN_TERMINAL
 from aima_common.jobs.failure import MAX_ATTEMPTS
@@ -25,6 +26,8 @@ LEGAL: Mapping[str, Mapping[str | None, frozenset[str]]] = {
         "ready": frozenset({"ready", "leased", "cancelled", "parked", "unschedulable"}),
         "leased": frozenset({"leased", "ready", "done", "dead", "cancelled"}),
         "parked": frozenset({"ready", "cancelled"}),
+        "unschedulable": frozenset(),
+        "unavailable": frozenset(),
         "done": frozenset({"ready"}),
         "dead": frozenset({"ready"}),
         "cancelled": frozenset({"ready"}),
@@ -68,7 +71,7 @@ class StoredObject:
     size_bytes: int
     age_seconds: float
     sha256: str | None = None
-    """What its bytes hash to now, where the checker read them."""
+    """What its bytes hash to now, where they were read."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,9 @@ def _i1(s: Snapshot) -> Iterator[Violation]:
         waited = _age(s, item.body["accepted_at"])
         if not found and (s.at_rest or waited > SETTLE_SECONDS):
             yield Violation("I1", item.id, f"accepted {waited:.0f} s ago, and no run was opened")
-        if s.at_rest and found and not any(run.state in RUN_TERMINAL for run in found):
-            yield Violation("I1", item.id, f"at rest, and its run is {found[0].state}")
+        for run in found:
+            if s.at_rest and run.state not in RUN_TERMINAL:
+                yield Violation("I1", item.id, f"at rest, and its run {run.id} is {run.state}")
 
 
 def _i2(s: Snapshot) -> Iterator[Violation]:
@@ -134,8 +138,8 @@ def _i2(s: Snapshot) -> Iterator[Violation]:
         if dossier.body.get("case") and dossier.body["case"] not in cases:
             yield Violation("I2", dossier.id, "a dossier without a case")
         versions = [version["version"] for version in dossier.body.get("versions", [])]
-        if versions != sorted(set(versions)):
-            yield Violation("I2", dossier.id, f"versions {versions} do not count up")
+        if versions and versions != list(range(versions[0], versions[0] + len(versions))):
+            yield Violation("I2", dossier.id, f"versions {versions} do not count up one by one")
     for run in _of(s, "runs"):
         if run.body["medium"] not in media:
             yield Violation("I2", run.id, "a run without a medium")
@@ -154,7 +158,7 @@ def _per_document(lines: Iterable[HistoryLine]) -> dict[str, list[HistoryLine]]:
 def _i3(s: Snapshot) -> Iterator[Violation]:
     """Never two holders with a valid lease: a job is granted only when it is free."""
     for job, lines in _per_document(s.histories.get("jobs", ())).items():
-        for before, line in zip(lines, lines[1:], strict=False):
+        for before, line in pairwise(lines):
             granted = line.state_after == "leased" and line.epoch > before.epoch
             valid = before.lease_until is not None and before.lease_until > line.at
             if granted and line.state_before == "leased" and valid:
@@ -179,13 +183,12 @@ def _i5(s: Snapshot) -> Iterator[Violation]:
             if versions != list(range(1, len(versions) + 1)):
                 yield Violation("I5", document, f"versions {versions[:20]} of {collection} have a gap or a repeat")
             for line in ordered:
-                legal = LEGAL.get(collection, {}).get(line.state_before)
-                if legal is not None and line.state_after not in legal:
+                if collection in LEGAL and line.state_after not in LEGAL[collection].get(line.state_before, ()):
                     yield Violation("I5", document, f"{collection}: {line.state_before} became {line.state_after}")
 
 
 def _i6(s: Snapshot) -> Iterator[Violation]:
-    """A message has its effect on a document once, however often it comes."""
+    """Let a message have its effect on a document once, however often it comes."""
     for collection, lines in s.histories.items():
         counted = Counter((line.document, line.inbox) for line in lines if line.inbox)
         for (document, message), times in counted.items():
@@ -193,14 +196,14 @@ def _i6(s: Snapshot) -> Iterator[Violation]:
                 yield Violation("I6", document, f"message {message} changed {collection} {times} times")
 
 
-def _references(s: Snapshot) -> dict[str, int]:
-    """Key -> size of every object that a document refers to."""
-    found: dict[str, int] = {}
+def _references(s: Snapshot) -> dict[str, tuple[int, str]]:
+    """Key -> size and hash of every object that a document refers to."""
+    found: dict[str, tuple[int, str]] = {}
 
     def walk(value: object) -> None:
         if isinstance(value, Mapping):
             if {"key", "sha256", "size_bytes"} <= value.keys():
-                found[str(value["key"])] = int(value["size_bytes"])
+                found[str(value["key"])] = int(value["size_bytes"]), str(value["sha256"])
             for child in value.values():
                 walk(child)
         elif isinstance(value, list):
@@ -218,7 +221,7 @@ def _i7(s: Snapshot) -> Iterator[Violation]:
     """No document points at a missing object; no object is older than a day and nobody's."""
     references = _references(s)
     erased = {m.body["object"]["key"] for m in _of(s, "media") if m.state == "erased" and "object" in m.body}
-    for key, size in references.items():
+    for key, (size, _) in references.items():
         if key in erased:
             continue
         there = s.objects.get(key)
@@ -253,15 +256,15 @@ def _i10(s: Snapshot) -> Iterator[Violation]:
 
 
 def _i11(s: Snapshot) -> Iterator[Violation]:
-    """Bytes in = bytes stored."""
-    for medium in _of(s, "media"):
-        there = s.objects.get(medium.body["object"]["key"]) if "object" in medium.body else None
-        if there and there.sha256 and medium.state != "erased" and there.sha256 != medium.body["sha256"]:
-            yield Violation("I11", medium.id, f"stored bytes hash to {there.sha256}")
+    """Bytes in = bytes stored, of originals and of everything made from them."""
+    for key, (_, sha256) in _references(s).items():
+        there = s.objects.get(key)
+        if there and there.sha256 and there.sha256 != sha256:
+            yield Violation("I11", key, f"stored bytes hash to {there.sha256}, {sha256} expected")
 
 
 def _i12(s: Snapshot) -> Iterator[Violation]:
-    """Attempts are bounded, and every one has an end."""
+    """Bound the attempts; every one has an end."""
     for job in _of(s, "jobs"):
         if job.body["attempts"] > MAX_ATTEMPTS:
             yield Violation("I12", job.id, f"{job.body['attempts']} attempts")

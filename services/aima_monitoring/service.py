@@ -24,6 +24,9 @@ WINDOW_SECONDS = 3600
 
 AUDIT_SECONDS = 300.0
 
+SECOND_LOOK_SECONDS = 10.0
+"""Longer than a handler takes between two stores."""
+
 log = structlog.get_logger()
 
 
@@ -57,8 +60,15 @@ class Monitoring:
         while True:
             await self._ports.clock.sleep(self._audit_seconds)
             with contextlib.suppress(TransientError):
-                violations = check(await snapshot.take(self._ports))
-                await self.report(violations)
+                await self.report(await self._lasting())
+
+    async def _lasting(self) -> list[Violation]:
+        """Find what is wrong twice: stores are read one after the other, and work goes on in between."""
+        first = {(v.invariant, v.subject) for v in check(await snapshot.take(self._ports))}
+        if not first:
+            return []
+        await self._ports.clock.sleep(SECOND_LOOK_SECONDS)
+        return [v for v in check(await snapshot.take(self._ports)) if (v.invariant, v.subject) in first]
 
     async def report(self, violations: Sequence[Violation]) -> None:
         """Keep an audit and tell what it found."""

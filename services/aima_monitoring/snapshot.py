@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from aima_common.collections import COLLECTIONS
 from aima_common.contracts.media import Result
@@ -13,13 +14,16 @@ from aima_common.ports.documents import Document
 from aima_monitoring.invariants import Snapshot, StoredObject
 
 MOST = 1_000_000
+SAME_VECTORS = 1000
+"""Findings of one medium that may share one vector (the same words again and again)."""
+
 WATCHED = ("jobs", "runs", "preparations", "pictures", "dossiers", "rollups")
 
 
 async def take(
     ports: Ports, *, accepted: Sequence[str] = (), at_rest: bool = False, read_bytes: bool = False
 ) -> Snapshot:
-    """Take a snapshot; `read_bytes` re-hashes every original and asks for every vector, which takes its time."""
+    """Take a snapshot; `read_bytes` re-hashes every object and asks for every vector, which takes its time."""
     documents = {c.name: await ports.documents.find(c.name, {}, limit=MOST) for c in COLLECTIONS}
     histories = {name: await ports.documents.history(name) for name in WATCHED}
     now = await ports.documents.now()
@@ -28,10 +32,7 @@ async def take(
         async for info in ports.objects.list("t/")
     }
     if read_bytes:
-        for medium in documents["media"]:
-            key = medium.body["object"]["key"]
-            if key in objects:
-                objects[key] = StoredObject(objects[key].size_bytes, objects[key].age_seconds, await _hash(ports, key))
+        objects = {key: replace(there, sha256=await _hash(ports, key)) for key, there in objects.items()}
     waiting = await ports.documents.outbox(limit=10_000)
     groups = sorted({service for topic in TOPICS for service in topic.consumers})
     lag = {group: await ports.bus.lag(group, [topic.name for topic in heard_by(group)]) for group in groups}
@@ -68,7 +69,7 @@ async def _missing_vectors(ports: Ports, jobs: Sequence[Document]) -> list[str]:
         for vector in result.vectors:
             identity = finding_id(result.key, vector.finding) if vector.finding is not None else result.medium
             where = {"tenant": job.tenant, "medium": result.medium}
-            near = await ports.vectors.nearest(vector.space, vector.vector, where=where, limit=50)
+            near = await ports.vectors.nearest(vector.space, vector.vector, where=where, limit=SAME_VECTORS)
             if identity not in {neighbour.id for neighbour in near}:
                 missing.append(f"{vector.space}/{identity}")
     return missing

@@ -27,12 +27,14 @@ POLL_SECONDS = 0.5
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS topics(name TEXT PRIMARY KEY, partitions INTEGER) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS heads(topic TEXT, partition INTEGER, next INTEGER, PRIMARY KEY(topic, partition)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS heads(topic TEXT, partition INTEGER, next INTEGER,
+    PRIMARY KEY(topic, partition)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS log(topic TEXT, partition INTEGER, position INTEGER, at REAL, key TEXT, value BLOB,
     headers TEXT, PRIMARY KEY(topic, partition, position)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS commits(grp TEXT, topic TEXT, partition INTEGER, next INTEGER,
     PRIMARY KEY(grp, topic, partition)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS members(grp TEXT, topics TEXT, member TEXT, until REAL, PRIMARY KEY(grp, member)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS members(grp TEXT, topics TEXT, member TEXT, until REAL,
+    PRIMARY KEY(grp, member)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS owners(grp TEXT, topic TEXT, partition INTEGER, member TEXT, until REAL,
     PRIMARY KEY(grp, topic, partition)) WITHOUT ROWID;
 """
@@ -94,6 +96,18 @@ class SqliteBus:
             yield member
         finally:
             await asyncio.shield(member.leave())
+
+    async def inherit(self) -> None:
+        """Free the partitions of earlier processes, whose ownership would run out later.
+
+        For the one process that owns the log alone; were there another, it would join again.
+        """
+
+        def work(c: sqlite3.Connection) -> None:
+            c.execute("DELETE FROM owners")
+            c.execute("DELETE FROM members")
+
+        await self._database.write(work)
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         """Count the records that this group has not committed."""
@@ -209,13 +223,16 @@ class SqliteSubscription:
         rank, size = names.index(self._member), len(names)
         query = f"SELECT topic, partition FROM heads WHERE topic IN ({_marks(self._topics)}) ORDER BY topic, partition"  # noqa: S608
         mine = [tuple(r) for n, r in enumerate(c.execute(query, self._topics).fetchall()) if n % size == rank]
-        owners = {(t, p): (m, u) for t, p, m, u in c.execute(
-            "SELECT topic, partition, member, until FROM owners WHERE grp=?", (group,)
-        )}
+        owners = {
+            (t, p): (m, u)
+            for t, p, m, u in c.execute("SELECT topic, partition, member, until FROM owners WHERE grp=?", (group,))
+        }
         surplus = [key for key, (member, _) in owners.items() if member == self._member and key not in set(mine)]
         c.executemany("DELETE FROM owners WHERE grp=? AND topic=? AND partition=?", [(group, *key) for key in surplus])
         free = [k for k in mine if k not in owners or owners[k][0] == self._member or owners[k][1] < now]
-        c.executemany("INSERT OR REPLACE INTO owners VALUES (?,?,?,?,?)", [(group, *k, self._member, until) for k in free])
+        c.executemany(
+            "INSERT OR REPLACE INTO owners VALUES (?,?,?,?,?)", [(group, *k, self._member, until) for k in free]
+        )
         done = {(t, p): n for t, p, n in c.execute("SELECT topic, partition, next FROM commits WHERE grp=?", (group,))}
         return {(str(t), int(p)): done.get((t, p), 0) for t, p in free}
 
