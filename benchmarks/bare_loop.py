@@ -70,7 +70,9 @@ class _Analysis:
 
         with path.open("rb") as opened:
             file = NamelessFile(opened.fileno())
-            kind = sniff.sniff(file.read_at(sniff.HEAD_BYTES, 0), file.size_bytes) or sniff.kind_of_label(*label_of(file))
+            kind = sniff.sniff(file.read_at(sniff.HEAD_BYTES, 0), file.size_bytes) or sniff.kind_of_label(
+                *label_of(file)
+            )
             plan = DecodePlan(Limits(), SegmentPlan())
             found, medium_type = 0, MediumType.IMAGE
             for event in decode_medium(file, kind, plan, lambda _seconds, _pixels: None):

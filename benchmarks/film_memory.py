@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from aima_demo.case import make_long_film
-
 from benchmarks import harness
 
 

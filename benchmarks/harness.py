@@ -100,7 +100,9 @@ def parser(description: str, repeats: int = 5) -> argparse.ArgumentParser:
     """Make the command line that every measurement has."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--json", action="store_true", help='print one object {"name", "metrics"} and nothing else')
-    made.add_argument("--repeats", type=int, default=repeats, help=f"runs that medians are taken of (default {repeats})")
+    made.add_argument(
+        "--repeats", type=int, default=repeats, help=f"runs that medians are taken of (default {repeats})"
+    )
     return made
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from aima_demo.case import make_demo_case, make_long_film
-
 from benchmarks import harness
 
 WARM_UP = 3
@@ -24,7 +23,7 @@ def photos(folder: Path, count: int) -> list[bytes]:
     """Make photos that no cache has seen: a portrait with one pixel changed."""
     from PIL import Image
 
-    (source,) = list(make_demo_case(folder).media.rglob("astronaut.png"))[:1]
+    (source,) = list(make_demo_case(folder).media_folder.rglob("astronaut.png"))[:1]
     made = []
     with Image.open(source) as picture:
         for number in range(count):

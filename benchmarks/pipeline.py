@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from aima_demo.case import make_demo_case, make_long_film
-
 from benchmarks import bare_loop, harness
 
 FILM_MINUTES = (1.5, 1.25, 1.0, 0.75)
@@ -29,9 +28,9 @@ def make_media(folder: Path) -> tuple[list[Path], float]:
     media = folder / "media"
     media.mkdir()
     paths = [make_long_film(media / f"film{n}.mp4", minutes) for n, minutes in enumerate(FILM_MINUTES)]
-    recordings = [path for path in demo.media.rglob("*") if path.suffix in {".wav", ".opus", ".mp3"}]
+    recordings = [path for path in demo.media_folder.rglob("*") if path.suffix in {".wav", ".opus", ".mp3"}]
     for photo in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle.png", "page.png"):
-        (source,) = list(demo.media.rglob(photo))[:1]
+        (source,) = list(demo.media_folder.rglob(photo))[:1]
         with Image.open(source) as picture:
             for number in range(PHOTO_COPIES):
                 copy = picture.convert("RGB")

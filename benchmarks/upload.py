@@ -106,7 +106,9 @@ async def measure(repeats: int, mib: int) -> dict[str, Any]:
                 through.append(seconds)
                 grown.append(growth / harness.MIB)
                 _empty(folder / f"data{number}")
-                harness.note(f"{number + 1}/{repeats}: bare {bare[-1]:.1f} s, gateway {seconds:.1f} s, +{grown[-1]:.0f} MiB")
+                harness.note(
+                    f"{number + 1}/{repeats}: bare {bare[-1]:.1f} s, gateway {seconds:.1f} s, +{grown[-1]:.0f} MiB"
+                )
     ratios = [b / t for b, t in zip(bare, through, strict=True)]
     return {
         "gateway_ratio": round(statistics.median(ratios), 4),
