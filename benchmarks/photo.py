@@ -83,7 +83,7 @@ async def measure(count: int, film_minutes: float) -> dict[str, Any]:
 
 
 def _stages(samples: list[dict[str, float]]) -> dict[str, float]:
-    names = [name for name in ("uploaded", "preparing", "analysing", "fusing", "analysed", "dossier")]
+    names = ("uploaded", "preparing", "analysing", "fusing", "analysed", "dossier")
     return {
         name: round(statistics.median(times), 3)
         for name in names

@@ -1,4 +1,4 @@
-"""The same media through AIMA and through a bare loop on the same machine: what does AIMA cost? (goal: 0.8 or more)
+"""The same media through AIMA and through a bare loop on the same machine: its cost, with 0.8 or more as the goal.
 
 The media are distinct films, photos and recordings. Runs are paired, so that both sides meet the same
 noise; processes are started and models loaded within the measured time on both sides.

@@ -8,6 +8,7 @@ must be done: take the body, hash it, write it, fsync it.
 import argparse
 import asyncio
 import contextlib
+import functools
 import hashlib
 import multiprocessing
 import os
@@ -96,13 +97,15 @@ async def measure(repeats: int, mib: int) -> dict[str, Any]:
         folder = Path(name)
         with bare_server(folder) as address:
             for number in range(repeats):
-                bare.append((await timed(lambda seed=number: _to_bare(address, size, seed)))[0])
+                bare.append((await timed(functools.partial(_to_bare, address, size, number)))[0])
                 async with harness.running(folder / f"data{number}") as aima:
                     case = await aima.case("large")
                     warm = content(8 * harness.MIB, 1 << 40)
                     await aima.upload(case, "warm.bin", warm)
-                    send = lambda seed=number: aima.upload(case, "large.bin", content(size, seed + 1000))  # noqa: E731
-                    seconds, growth = await timed(send, aima.process)
+                    large = content(size, number + 1000)
+                    seconds, growth = await timed(
+                        functools.partial(aima.upload, case, "large.bin", large), aima.process
+                    )
                 through.append(seconds)
                 grown.append(growth / harness.MIB)
                 _empty(folder / f"data{number}")
@@ -121,10 +124,12 @@ async def measure(repeats: int, mib: int) -> dict[str, Any]:
 
 
 async def _to_bare(address: str, size: int, seed: int) -> None:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session:
-        async with session.post(address, data=content(size, seed)) as answer:
-            answer.raise_for_status()
-            await answer.read()
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session,
+        session.post(address, data=content(size, seed)) as answer,
+    ):
+        answer.raise_for_status()
+        await answer.read()
 
 
 def _empty(folder: Path) -> None:

@@ -172,8 +172,8 @@ class Documents(Protocol):
         collection: str,
         document_id: str,
         *,
-        expect: Expect = Expect(),  # noqa: B008 - frozen
-        change: Change = Change(),  # noqa: B008 - frozen
+        expect: Expect = Expect(),
+        change: Change = Change(),
         lease: Lease | None = None,
         release: bool = False,
         outbox: Sequence[Record] = (),

@@ -110,8 +110,7 @@ class Database:
         results: list[tuple[_Pending, Any, BaseException | None]] = []
         try:
             self._write.execute("BEGIN IMMEDIATE")
-            for pending in group:
-                results.append((pending, *self._one(pending)))
+            results.extend((pending, *self._one(pending)) for pending in group)
             self._write.execute("COMMIT")
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
@@ -157,5 +156,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _translated(error: sqlite3.Error) -> UnavailableError:
     code = cast("str", getattr(error, "sqlite_errorname", "")) or "SQLITE_ERROR"
     if code in {"SQLITE_FULL", "SQLITE_IOERR_WRITE"}:
-        return StorageFullError("the disk is full: free some space, then go on; nothing half-written was kept", code=code)
+        return StorageFullError(
+            "the disk is full: free some space, then go on; nothing half-written was kept", code=code
+        )
     return UnavailableError(f"the store did not take the change: {error}", code=code)

@@ -23,8 +23,8 @@ from aima_common.ports.documents import (
     HistoryLine,
     Insert,
     Lease,
-    Outcome,
     OutboxEntry,
+    Outcome,
     Range,
     Transitioned,
     Where,
@@ -80,7 +80,9 @@ class SqliteDocuments:
         clause, values = _where(where)
         if lease_expired:
             clause, values = f"{clause} AND lease_until < ?", [*values, self._clock()]
-        ordered = ", ".join(f"{_column(o.lstrip('-'))} {'DESC' if o.startswith('-') else 'ASC'}" for o in (*order, "id"))
+        ordered = ", ".join(
+            f"{_column(o.lstrip('-'))} {'DESC' if o.startswith('-') else 'ASC'}" for o in (*order, "id")
+        )
         query = f"SELECT {COLUMNS} FROM c_{_known(collection)} WHERE {clause} ORDER BY {ordered} LIMIT ?"  # noqa: S608
         rows = await self._database.read(lambda c: c.execute(query, [*values, limit]).fetchall())
         return [document for row in rows if (document := _document(row))]
@@ -250,8 +252,10 @@ def _schema() -> str:
 def _table(collection: Collection) -> str:
     name = f"c_{collection.name}"
     lines = [
-        f"CREATE TABLE IF NOT EXISTS {name}(id TEXT PRIMARY KEY, tenant TEXT NOT NULL, state TEXT NOT NULL,"
-        " epoch INTEGER, version INTEGER, holder TEXT, lease_until REAL, body TEXT) WITHOUT ROWID;",
+        (
+            f"CREATE TABLE IF NOT EXISTS {name}(id TEXT PRIMARY KEY, tenant TEXT NOT NULL, state TEXT NOT NULL,"
+            " epoch INTEGER, version INTEGER, holder TEXT, lease_until REAL, body TEXT) WITHOUT ROWID;"
+        ),
         f"CREATE INDEX IF NOT EXISTS {name}_state ON {name}(state, lease_until);",
     ]
     for field in collection.indexes:
@@ -329,7 +333,9 @@ def _changed(before: Document, change: Change, lease: Lease | None, now: float, 
         holder, until = lease.holder, _time(now + lease.seconds)
     if release:
         holder, until = None, None
-    return Document(before.id, before.tenant, change.state or before.state, epoch, before.version + 1, body, holder, until)
+    return Document(
+        before.id, before.tenant, change.state or before.state, epoch, before.version + 1, body, holder, until
+    )
 
 
 def _parent(body: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:

@@ -46,7 +46,9 @@ class SqliteSearch:
         def work(c: sqlite3.Connection) -> None:
             # Two steps rather than INSERT OR REPLACE, which would not fire the trigger that forgets the old words.
             c.executemany("DELETE FROM passages WHERE id=?", [(row[0],) for row in rows])
-            c.executemany("INSERT INTO passages(id, tenant, medium, kind, body, start, end) VALUES (?,?,?,?,?,?,?)", rows)
+            c.executemany(
+                "INSERT INTO passages(id, tenant, medium, kind, body, start, end) VALUES (?,?,?,?,?,?,?)", rows
+            )
 
         await self._database.write(work)
 
