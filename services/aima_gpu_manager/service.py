@@ -16,7 +16,6 @@ from aima_common.errors import TransientError
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Document, Expect, Insert, Range
-
 from aima_gpu_manager.domain import Inventory, is_news
 from aima_gpu_manager.inventory import read_inventory, utilisation
 
