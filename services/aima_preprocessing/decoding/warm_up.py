@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from aima_preprocessing import sniff
@@ -55,7 +56,7 @@ def _film() -> bytes:
         picture.codec_context.thread_count = 1
         sound = container.add_stream("aac", rate=_SAMPLE_RATE, layout="stereo")
         for number in range(_PICTURES):
-            pixels = np.full((64, 96, 3), number * 40, np.uint8)
+            pixels = np.roll(_pattern(64, 96), number * 8, axis=1)
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, _RATE)
             container.mux(picture.encode(frame))
@@ -69,11 +70,17 @@ def _film() -> bytes:
     return buffer.getvalue()
 
 
+def _pattern(height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Draw something that is not flat: flat pictures are not hashed, and so would not warm the hash up."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    return np.stack([rows * 3 % 256, columns * 5 % 256, (rows * columns) % 256], axis=-1).astype(np.uint8)
+
+
 def _still(name: str) -> bytes:
     buffer = io.BytesIO()
     noted = Image.Exif()
     noted[0x0112] = 6
-    Image.new("RGB", (80, 60), (90, 120, 30)).save(buffer, name, **({"exif": noted} if name == "JPEG" else {}))
+    Image.fromarray(_pattern(60, 80)).save(buffer, name, **({"exif": noted} if name == "JPEG" else {}))
     return buffer.getvalue()
 
 
