@@ -26,10 +26,14 @@ Status = Literal[
 FINAL: tuple[Status, ...] = ("analysed", "rejected", "failed", "cancelled", "erased")
 
 
-class DossierPart(Contract):
-    """A shape inside a dossier; the words beneath its fields are published in the schema."""
+PUBLISHED = ConfigDict(use_attribute_docstrings=True, json_schema_serialization_defaults_required=True)
+"""The schema carries the words beneath the fields, and promises every field: what is empty is written as empty."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+
+class DossierPart(Contract):
+    """A shape inside a dossier."""
+
+    model_config = PUBLISHED
 
 
 class CaseHeading(DossierPart):
@@ -80,7 +84,7 @@ class Correction(DossierPart):
 class DossierFinding(PictureFinding):
     """One statement about a stretch of a medium, with the model that made it."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = PUBLISHED
 
     corrections: list[Correction] = []
     """What people say instead."""
@@ -89,7 +93,7 @@ class DossierFinding(PictureFinding):
 class Missing(MissingCapability):
     """What could not be looked for, why, and where."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = PUBLISHED
 
     stretches: list[tuple[Seconds, Seconds]] = []
     """Start and end in seconds of every stretch it is missing for; empty means the whole medium."""

@@ -59,6 +59,8 @@ class Lane:
     top: int
     height: int
     marks: tuple[Mark, ...]
+    dense: bool = False
+    """Whether the marks show how many findings there are, not each of them."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _lane(kind: str, name: str, findings: Sequence[DossierFinding], duration: fl
     height = rows * (ROW_HEIGHT + ROW_GAP) - ROW_GAP + 2 * LANE_PADDING
     first = top + LANE_PADDING
     if crowded:
-        return Lane(kind, name, top, height, tuple(_density(findings, duration, first)))
+        return Lane(kind, name, top, height, tuple(_density(findings, duration, first)), dense=True)
     marks = [
         _mark(finding, duration, first + row * (ROW_HEIGHT + ROW_GAP))
         for finding, row in zip(findings, places, strict=True)

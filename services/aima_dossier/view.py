@@ -25,7 +25,7 @@ MAX_STATEMENTS = 2000
 """Rows of the table of statements of one medium; more make a page slow, and all of them are in `dossier.json`."""
 
 MAX_TIMES = 12
-"""Moments that are listed after one label, text or face; the rest is counted."""
+"""Moments that are listed at once after one label or text; the rest is folded away."""
 
 IMAGE_BUDGET_BYTES = 24 << 20
 """Bytes of large images in one page. What comes after it is shown by its thumbnail."""
@@ -38,8 +38,8 @@ class Moments:
     said: str
     best: float
     findings: tuple[DossierFinding, ...]
-    more: int
-    """Further times that are not listed."""
+    more: tuple[DossierFinding, ...] = ()
+    """Further times, folded away until somebody wants them."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _medium_view(
         texts=_moments(kinds.get("text", ())),
         labels=tuple(sorted(_moments(kinds.get("label", ())), key=lambda one: (-one.best, one.said))),
         faces=tuple(
-            Moments(f"Face {place}", face.confidence, (face,), 0)
+            Moments(f"Face {place}", face.confidence, (face,))
             for place, face in enumerate(kinds.get("face", ()), start=1)
         ),
         duplicates=tuple((near, by_id[near.medium_id], places[near.medium_id]) for near in medium.near_duplicates),
@@ -210,7 +210,7 @@ def _moments(findings: Iterable[DossierFinding]) -> tuple[Moments, ...]:
             said=words,
             best=max(finding.confidence for finding in found),
             findings=tuple(found[:MAX_TIMES]),
-            more=max(0, len(found) - MAX_TIMES),
+            more=tuple(found[MAX_TIMES:]),
         )
         for words, found in same.items()
     )

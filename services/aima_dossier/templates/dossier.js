@@ -51,6 +51,12 @@
     track.setAttribute("aria-valuenow", at.toFixed(1));
     track.setAttribute("aria-valuetext", clock(at));
     medium.dataset.at = String(at);
+    all(".transcript ol, .list > ul", medium).forEach((list) => {
+      const line = list.querySelector("[data-line].now");
+      if (line && list.scrollHeight > list.clientHeight) {
+        list.scrollTop = line.offsetTop - list.clientHeight / 3;
+      }
+    });
   };
 
   const reveal = (medium) => {

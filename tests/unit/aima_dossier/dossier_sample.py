@@ -4,6 +4,7 @@ Everything comes from a seed, so two calls build the same.
 """
 
 import datetime
+import functools
 import hashlib
 import random
 import struct
@@ -42,7 +43,7 @@ SPEECH = (
 
 
 def sha256_of(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
 
 
 def model(name: str) -> ModelReference:
@@ -239,7 +240,8 @@ def film_findings(seconds: float, seed: int = 7) -> list[PictureFinding]:
     return findings
 
 
-def picture_of(seed: int, width: int = 320, height: int = 200) -> bytes:
+@functools.cache
+def picture_of(seed: int, width: int = 160, height: int = 100) -> bytes:
     """A PNG with soft hills under a sky: bytes that any browser shows."""
     chance = random.Random(seed)
     sky, hill = ([chance.randrange(90, 230) for _ in range(3)] for _ in range(2))
