@@ -7,6 +7,18 @@ async with Client.from_environment() as aima:
     dossier = await aima.dossier(case["id"])
 """
 
-from aima_client.client import Client
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aima_client.client import Client
 
 __all__ = ["Client"]
+
+
+def __getattr__(name: str) -> Any:
+    # Late, because `aima --help` needs no HTTP library.
+    if name == "Client":
+        from aima_client.client import Client
+
+        return Client
+    raise AttributeError(name)

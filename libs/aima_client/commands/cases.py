@@ -1,0 +1,225 @@
+"""`aima upload`, `watch`, `jobs`, `cancel`, `dossier`, `search`: work with an AIMA that runs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from aima_client.console import Exit, complain, emit, err, out, run
+
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
+CaseArgument = Annotated[str, typer.Argument(help="A case's name or id.")]
+
+
+def upload(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders.")],
+    case: Annotated[str, typer.Option(help="Name or id of the case; made when there is none.")],
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Hand files over to a running AIMA without waiting for their analysis.
+
+    Content that is there already is not sent again.
+
+    Example: aima upload film.mp4 --case "Case 12"
+    """
+    from aima_client import inputs
+    from aima_client.analysis import announce, hand_over
+    from aima_client.client import Client
+
+    found = inputs.collect(paths)
+    announce(found, err)
+    if not found.files:
+        complain("there is nothing to upload", "Name files, or folders with files in them.")
+        raise typer.Exit(int(Exit.USAGE))
+
+    async def work() -> Mapping[str, Any]:
+        async with Client.from_environment() as aima:
+            return await hand_over(aima, case, found, err)
+
+    done = run(work())
+    if as_json:
+        emit(done)
+    else:
+        out.print(
+            f"{done['media']} media in case [bold]{escape(done['case']['name'])}[/]: aima watch {done['case']['id']}"
+        )
+    raise typer.Exit(int(Exit.SOME_REJECTED if found.refused else Exit.DONE))
+
+
+def watch(case: CaseArgument, as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
+    """Follow a case until it is finished: every medium's stage, and the time left.
+
+    With --json every change is one line of JSON.
+    """
+    from aima_client.client import Client
+    from aima_client.progress_view import CaseProgress
+
+    async def work() -> Mapping[str, Any]:
+        async with Client.from_environment() as aima:
+            found = await aima.find_case(case)
+            with CaseProgress(err) as progress:
+                async for shown in aima.watch(found["id"]):
+                    found = shown
+                    if as_json:
+                        print(_line(shown), flush=True)
+                    else:
+                        progress.show(shown)
+            return found
+
+    ended = run(work())
+    counts = ended["counts"]
+    if not as_json:
+        words = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+        out.print(f"[bold]{escape(ended['name'])}[/]: {words}")
+    raise typer.Exit(int(Exit.FAILURE if counts["failed"] else Exit.SOME_REJECTED if counts["rejected"] else Exit.DONE))
+
+
+def jobs(
+    case: Annotated[str | None, typer.Option(help="Only jobs of this case (name or id).")] = None,
+    state: Annotated[str | None, typer.Option(help="Only jobs in this state, for instance ready or dead.")] = None,
+    explain: Annotated[str | None, typer.Option(help="Tell what one job (id) waits for.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 50,
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
+) -> None:
+    """List jobs, newest first, or explain why one is not done yet.
+
+    Examples: aima jobs --state dead    aima jobs --explain 3f0c…
+    """
+    from aima_client.client import Client
+
+    async def work() -> Mapping[str, Any]:
+        async with Client.from_environment() as aima:
+            if explain:
+                return await aima.explain(explain)
+            chosen = (await aima.find_case(case))["id"] if case else None
+            return await aima.jobs(case=chosen, state=state, limit=limit)
+
+    found = run(work())
+    if as_json:
+        emit(found)
+    elif explain:
+        _draw_explanation(found)
+    else:
+        _draw_jobs(found["jobs"])
+
+
+def cancel(
+    case: Annotated[str | None, typer.Argument(help="A case's name or id.")] = None,
+    job: Annotated[str | None, typer.Option(help="Stop the work on this job's medium instead.")] = None,
+    reason: Annotated[str, typer.Option(help="Kept with what is stopped.")] = "",
+) -> None:
+    """Stop the work on a case, or on one job's medium. What was found stays.
+
+    Examples: aima cancel "Case 12"    aima cancel --job 3f0c…
+    """
+    from aima_client.client import Client
+
+    if (case is None) == (job is None):
+        raise typer.BadParameter("name either a case or a --job.")
+
+    async def work() -> None:
+        async with Client.from_environment() as aima:
+            if job is not None:
+                await aima.cancel_job(job, reason)
+            else:
+                await aima.cancel_case((await aima.find_case(str(case)))["id"], reason)
+
+    run(work())
+    out.print("cancelled; what runs stops within seconds")
+
+
+def dossier(
+    case: CaseArgument,
+    folder: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write dossier.json and dossier.html there.")
+    ] = None,
+    link: Annotated[bool, typer.Option(help="Print a link that works for five minutes.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Fetch a case's current dossier: to a folder, as a link, or as JSON on standard output.
+
+    Examples: aima dossier "Case 12" --out results    aima dossier "Case 12" --link
+    """
+    from aima_client.analysis import keep
+    from aima_client.client import Client
+
+    async def work() -> None:
+        async with Client.from_environment() as aima:
+            found = (await aima.find_case(case))["id"]
+            if folder is not None:
+                await keep(aima, found, folder)
+                out.print(str(folder / "dossier.html"), soft_wrap=True)
+            if link:
+                out.print(await aima.dossier_link(found), soft_wrap=True)
+            if folder is None and not link:
+                emit(await aima.dossier(found))
+
+    run(work())
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    mode: Annotated[str, typer.Option(help="words, meaning or both.")] = "both",
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Search everything that was said, shown and seen.
+
+    Example: aima search "the best of times"
+    """
+    from aima_client.client import Client
+
+    async def work() -> Mapping[str, Any]:
+        async with Client.from_environment() as aima:
+            return await aima.search(query, mode=mode, limit=limit)
+
+    found = run(work())
+    if as_json:
+        emit(found)
+        return
+    for missing in found["missing"]:
+        err.print(f"[yellow]![/] {escape(missing)}")
+    for hit in found["hits"]:
+        names = ", ".join(sorted({item["file_name"] for item in hit["items"]}))
+        out.print(
+            f"[cyan]{_time(hit['start_seconds'])}[/]  {escape(names)}  [dim]{hit['kind']}[/]  {escape(hit['text'])}"
+        )
+    if not found["hits"]:
+        out.print("nothing was found")
+
+
+def _draw_jobs(found: list[Mapping[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None)
+    for name in ("job", "kind", "analyzer", "segment", "state", "tries", "last error"):
+        table.add_column(name, overflow="fold")
+    for job in found:
+        last = job["errors"][-1]["reason"] if job["errors"] else ""
+        segment = "" if job["segment"] is None else str(job["segment"])
+        table.add_row(
+            job["id"], job["kind"], job["analyzer"] or "", segment, job["state"], str(job["attempts"]), escape(last)
+        )
+    out.print(table)
+
+
+def _draw_explanation(found: Mapping[str, Any]) -> None:
+    out.print(f"state     {found['state']}")
+    if found["position"] is not None:
+        out.print(f"position  {found['position']}")
+    if found["estimated_start_seconds"] is not None:
+        out.print(f"starts in about {found['estimated_start_seconds']:.0f} s")
+    for reason in found["blocked_by"]:
+        out.print(f"because   {escape(reason)}")
+
+
+def _line(case: Mapping[str, Any]) -> str:
+    import json
+
+    return json.dumps(case, separators=(",", ":"))
+
+
+def _time(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
