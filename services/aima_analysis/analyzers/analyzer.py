@@ -147,11 +147,12 @@ class Analyzer(ABC):
         """
 
 
-def finding_key(finding: Finding) -> tuple[float, float, str, str, str, float, float]:
-    """Order findings by time, then by what they say, then by place: the stated order of every result."""
+def finding_key(finding: Finding) -> tuple[float, float, str, float, float, str, str]:
+    """Order findings by time, kind, place (lines from top to bottom) and words: the stated order of every result."""
     region = finding.region
-    place = (region.y, region.x) if region else (0.0, 0.0)
-    return (finding.start_seconds, finding.end_seconds, finding.kind, finding.label or "", finding.text or "", *place)
+    down, right = (region.y, region.x) if region else (0.0, 0.0)
+    said = (finding.label or "", finding.text or "")
+    return (finding.start_seconds, finding.end_seconds, finding.kind, down, right, *said)
 
 
 def sorted_findings(findings: Sequence[Finding]) -> list[Finding]:

@@ -73,7 +73,7 @@ def _overlap(first: Box, second: Box) -> float:
 
 
 def same_face(first: Sighting, second: Sighting) -> float:
-    """Tell how likely two sightings half a second apart are one face: their overlap, from 0.3 up."""
+    """Tell how likely two sightings shortly after each other are one face: their overlap, from 0.3 up."""
     if first.region is None or second.region is None:
         return 0.0
     shared = rounding.overlap(first.region, second.region)
@@ -100,6 +100,7 @@ class Faces(Analyzer):
             "longest_side": 640,
             "same_face_overlap": SAME_FACE_OVERLAP,
             "sampling_seconds": 0.5,
+            "longest_gap_seconds": 1.1,
         },
     )
 
@@ -108,8 +109,9 @@ class Faces(Analyzer):
         every = float(self.manifest.parameters["sampling_seconds"])
         frames = [frame for frame in pictures.sampled(part.pictures(), every) if part.owns(frame.time_seconds)]
         seen = [sighting for frame in frames for sighting in self._faces(frame.jpeg, frame.time_seconds)]
+        gap = float(self.manifest.parameters["longest_gap_seconds"])
         precision = 0.0 if part.type is MediumType.IMAGE else every
-        found = [self._finding(track, precision) for track in tracks(seen, same_face, every)]
+        found = [self._finding(track, precision) for track in tracks(seen, same_face, gap)]
         return Analysis(findings=sorted_findings(found))
 
     def _faces(self, jpeg: bytes, time_seconds: float) -> list[Sighting]:
