@@ -47,7 +47,7 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
 
 @app.callback()
 def _options(
-    version: Annotated[
+    version: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:

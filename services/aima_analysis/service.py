@@ -21,6 +21,7 @@ from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Insert
 from aima_common.ports.vectors import Point
+from aima_common.runtime.telemetry import ANALYZER_CALLS
 
 DEADLINE_SECONDS_PER_MEDIA_MINUTE = 240.0
 """Analysis slower than four times real time per analyzer has gone wrong (spec 4.6: jobs never hang)."""
@@ -136,6 +137,7 @@ class AnalysisService:
             deadline_seconds(segment),
             interactive=held.interactive,
         )
+        ANALYZER_CALLS.labels(body["analyzer"]).inc()
         return Result(
             key=body["result_key"],
             medium=body["medium"],
