@@ -28,15 +28,13 @@ class Room:
     """A machine and what is taken of it; the placement of one pass writes into it."""
 
     machine: Machine
-    taken: Needs = field(default_factory=Needs)
-    waiting: int = 0
-    """Jobs placed here that no worker has claimed yet."""
+    taken: Needs = field(default_factory=lambda: Needs(cpus=0.0))
 
     def take(self, needs: Needs) -> None:
-        """Count a job in."""
+        """Count a job in; it cannot keep more cores busy than there are."""
         taken = self.taken
-        memory = taken.memory_bytes + needs.memory_bytes
-        self.taken = Needs(taken.cpus + needs.cpus, memory, taken.gpus + needs.gpus)
+        cpus = taken.cpus + min(needs.cpus, self.machine.cpus)
+        self.taken = Needs(cpus, taken.memory_bytes + needs.memory_bytes, taken.gpus + needs.gpus)
 
 
 QUEUE_AHEAD = 2
