@@ -7,10 +7,8 @@ It may be asked at any time; a picture of the first parts is a picture of what i
 import unicodedata
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 from aima_common.contracts.media import MediumType, Probe, Result, Segment
-from aima_common.contracts.messages import MediumPrepared
 from aima_common.contracts.picture import MissingPart, Picture, PictureFinding, PicturePart
 from aima_fusion.faces import join_faces
 from aima_fusion.near_duplicates import near_duplicate, relation_id
@@ -55,19 +53,6 @@ class PreparedMedium:
     segments: tuple[Segment, ...] = ()
     perceptual_hash: str | None = None
     problems: tuple[str, ...] = ()
-
-    @classmethod
-    def from_message(cls, prepared: MediumPrepared, run: str) -> Self:
-        """Take over what `MediumPrepared` says."""
-        return cls(
-            medium=prepared.medium,
-            run=run,
-            type=prepared.type,
-            probe=prepared.probe,
-            segments=tuple(derivatives.segment for derivatives in prepared.segments),
-            perceptual_hash=prepared.perceptual_hash,
-            problems=tuple(prepared.problems),
-        )
 
 
 def fold(parts: Iterable[FoundPart], missing: Iterable[MissingPart], prepared: PreparedMedium) -> Picture:

@@ -137,7 +137,7 @@ def finding_of(
         analyzer=finding.analyzer,
         model=finding.model,
         observations=len(names),
-        seen_at_seconds=rounded(finding.start_seconds),
+        seen_at_seconds=rounded(finding.start_seconds if finding.seen_at_seconds is None else finding.seen_at_seconds),
     )
 
 

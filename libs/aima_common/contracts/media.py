@@ -133,6 +133,8 @@ class Finding(Contract):
     end_seconds: Seconds
     precision_seconds: Annotated[float, Field(ge=0)] = 0.0
     """The sampling step, or one frame."""
+    seen_at_seconds: Seconds | None = None
+    """When region and words were what the model saw, where that is another moment than the start."""
     region: Region | None = None
     text: str | None = None
     label: str | None = None

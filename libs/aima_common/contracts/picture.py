@@ -21,8 +21,6 @@ class PictureFinding(Finding):
     id: str
     observations: Annotated[int, Field(ge=1)] = 1
     """How many findings of analyzers were joined in this one."""
-    seen_at_seconds: Seconds | None = None
-    """When the surest of them was made: there, region and words are what the model saw."""
 
 
 class MissingPart(MissingCapability):

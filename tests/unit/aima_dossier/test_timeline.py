@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aima_dossier.frames import MAX_FRAMES, TimedFrame, frame_times, shown_in
+from aima_dossier.frames import MAX_FRAMES, TimedFrame, frame_times, image_type, shown_in
 from aima_dossier.model import DossierMedium
 from aima_dossier.timeline import MAX_MARKS, MAX_ROWS, MAX_TICKS, timeline
 from tests.unit.aima_dossier.dossier_sample import Sample, box, film, film_findings, found, recording, still
@@ -93,3 +93,17 @@ def test_a_box_is_drawn_only_where_the_face_was_seen() -> None:
 
     assert len(shown_in(medium, TimedFrame(13.0, b""))) == 1
     assert shown_in(medium, TimedFrame(14.0, b"")) == []
+
+
+def test_a_recording_has_no_frames() -> None:
+    case = Sample()
+    case.add("b.opus", [], recording(5.0))
+
+    assert frame_times(case.dossier().media[0]) == []
+
+
+def test_images_are_known_by_their_first_bytes() -> None:
+    assert image_type(b"\xff\xd8\xff\xe0...") == "image/jpeg"
+    assert image_type(b"RIFF\x00\x00\x00\x00WEBPVP8 ") == "image/webp"
+    assert image_type(b"<svg/>") is None
+    assert image_type(None) is None

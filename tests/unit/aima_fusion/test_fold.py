@@ -190,6 +190,15 @@ def test_a_face_that_stays_is_one_finding_across_the_segment_border() -> None:
     assert faces[0].confidence == 0.95
 
 
+def test_a_joined_finding_says_when_its_region_was_seen() -> None:
+    first = finding("face", 58.0, 59.5, region=FACE, precision=0.5, confidence=0.7)
+    second = finding("face", 60.0, 64.0, region=FACE, precision=0.5, confidence=0.8)
+    moved = second.model_copy(update={"seen_at_seconds": 62.5})
+
+    assert [face.seen_at_seconds for face in folded(part(0, first), part(1, second)).findings] == [60.0]
+    assert [face.seen_at_seconds for face in folded(part(0, first), part(1, moved)).findings] == [62.5]
+
+
 def test_two_faces_in_one_picture_stay_two() -> None:
     near = Region(x=0.45, y=0.2, width=0.2, height=0.3)
     both = [finding("face", step / 2, region=place, precision=0.5) for step in range(4) for place in (FACE, near)]
@@ -304,10 +313,12 @@ def test_what_is_missing_is_named_once_with_its_stretch() -> None:
     lack = MissingPart(capability="speech", reason="the model is missing", analyzer="speech", job="j", segment=1)
     told = part(2, missing=[MissingCapability(capability="face", reason="too dark")])
 
-    picture = fold([told, told], [lack, lack], prepared())
+    whole = MissingPart(capability="ocr", reason="the model is missing")
+    picture = fold([told, told], [lack, whole, lack], prepared())
 
     assert [(one.capability, one.reason, one.start_seconds, one.end_seconds) for one in picture.missing] == [
         ("face", "too dark", 120.0, 180.0),
+        ("ocr", "the model is missing", None, None),
         ("speech", "the model is missing", 60.0, 120.0),
     ]
 

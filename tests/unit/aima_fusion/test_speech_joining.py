@@ -34,9 +34,11 @@ def test_a_sentence_cut_by_the_border_is_stitched_with_its_punctuation() -> None
 
 
 def test_the_fuller_of_two_hearings_stays() -> None:
-    joined = lines(heard(0, 58.0, 60.5, "the age of"), heard(1, 57.9, 62.0, "It was the age of wisdom."))
+    short, full = heard(0, 58.0, 60.5, "the age of"), heard(1, 57.9, 62.0, "It was the age of wisdom.")
+    assert lines(short, full) == [("It was the age of wisdom.", 57.9, 62.0)]
 
-    assert joined == [("It was the age of wisdom.", 57.9, 62.0)]
+    short, full = heard(0, 57.8, 60.5, "the age of"), heard(1, 57.9, 62.0, "It was the age of wisdom.")
+    assert lines(short, full) == [("It was the age of wisdom.", 57.8, 62.0)]
 
 
 def test_of_two_nearly_equal_hearings_the_one_in_its_own_segment_stays() -> None:
