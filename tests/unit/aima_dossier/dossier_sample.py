@@ -263,6 +263,14 @@ def picture_of(seed: int, width: int = 160, height: int = 100) -> bytes:
 def sample() -> Sample:
     """Build the case: stills, a film, recordings, copies, near-duplicates, and what could not be read."""
     case = Sample()
+    _add_stills(case)
+    _add_film(case)
+    _add_recording(case)
+    _add_rejected(case)
+    return case
+
+
+def _add_stills(case: Sample) -> None:
     portrait = case.add(
         "astronaut.png",
         [
@@ -277,6 +285,13 @@ def sample() -> Sample:
     case.relations.append(Relation(crop, cup, 0.8731))
     cat = case.add("chelsea.png", [found("label", label="tabby cat", confidence=0.64)], still(451, 300))
     case.item("IMG_0042.png", medium=cat, sha256=sha256_of("chelsea.png"))
+    case.images |= {
+        medium: MediumImages(picture_of(seed), picture_of(seed))
+        for seed, medium in enumerate((portrait, cup, crop, cat))
+    }
+
+
+def _add_film(case: Sample) -> None:
     long_take = case.add(
         "six pictures and a voice.mp4",
         film_findings(48.0),
@@ -290,6 +305,12 @@ def sample() -> Sample:
             long_take, line.id, "text", "It was the best of times; it was the worst …", "M. Reader", WRITTEN_AT
         )
     )
+    times = frame_times(next(one for one in case.dossier().media if one.id == long_take))
+    frames = tuple(TimedFrame(at, picture_of(40 + place)) for place, at in enumerate(times))
+    case.images[long_take] = MediumImages(frames[0].image, frames[0].image, frames)
+
+
+def _add_recording(case: Sample) -> None:
     case.add(
         "worstward ho.opus",
         [one for one in film_findings(31.0, seed=3) if one.kind in ("speech", "voice_activity")],
@@ -304,6 +325,9 @@ def sample() -> Sample:
         ],
         size_bytes=56_833,
     )
+
+
+def _add_rejected(case: Sample) -> None:
     case.item(
         "holiday.jpg",
         status="rejected",
@@ -328,14 +352,6 @@ def sample() -> Sample:
         reason="The file is empty.",
         remedy="Send it again.",
     )
-    times = frame_times(next(one for one in case.dossier().media if one.id == long_take))
-    frames = tuple(TimedFrame(at, picture_of(40 + place)) for place, at in enumerate(times))
-    case.images |= {
-        medium: MediumImages(picture_of(seed), picture_of(seed))
-        for seed, medium in enumerate((portrait, cup, crop, cat))
-    }
-    case.images[long_take] = MediumImages(frames[0].image, frames[0].image, frames)
-    return case
 
 
 def hostile() -> Sample:
