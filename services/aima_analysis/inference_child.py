@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aima_analysis.inference_protocol import Message, ProtocolError, receive_async
-from aima_common.errors import AimaError, PermanentError, TransientError
+from aima_common.errors import AimaError, PermanentError, TransientError, UnavailableError
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
 QUIET = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "MALLOC_ARENA_MAX": "2"}
@@ -61,23 +61,25 @@ class InferenceChild:
 
     @classmethod
     async def start(cls, settings: InferenceSettings, nice: int) -> "InferenceChild":
-        """Start a process that dies with this one."""
+        """Start a process that dies with this one. Raises UnavailableError."""
         ours, theirs = socket.socketpair()
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command(settings, theirs.fileno(), nice),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **ONE_THREAD, **QUIET},
-            )
-        except BaseException:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    *command(settings, theirs.fileno(), nice),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=asyncio.subprocess.PIPE,
+                    pass_fds=[theirs.fileno()],
+                    env={**os.environ, **ONE_THREAD, **QUIET},
+                )
+            reader, writer = await asyncio.open_unix_connection(sock=ours)
+        except OSError as error:
             ours.close()
+            raise UnavailableError(f"no inference process can be started: {error}", code="inference_start") from error
+        except BaseException:
+            ours.close()  # a process that was started meanwhile reads the end of the stream, and ends
             raise
-        finally:
-            theirs.close()
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
         return cls(process, reader, writer, settings)
 
     @property
@@ -121,8 +123,9 @@ class InferenceChild:
         """End the process at once and wait until it is gone."""
         self._writer.close()
         if self._process.returncode is None:
+            # Not `self._process.kill()`: it polls first, and then asyncio's watcher loses the exit status to it.
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                os.kill(self.pid, signal.SIGKILL)
         await self._process.wait()
         await self._listener
 
