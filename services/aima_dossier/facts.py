@@ -4,7 +4,7 @@ import asyncio
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from aima_common.contracts.media import Confidentiality
 from aima_common.contracts.picture import Picture
@@ -26,8 +26,6 @@ class Facts:
     media: Sequence[MediumFacts]
     relations: Sequence[Relation]
     corrections: Sequence[CorrectionFacts]
-    previews: dict[str, bytes]
-    """Medium -> JPEG thumbnail."""
 
 
 class FactsReader:
@@ -49,14 +47,12 @@ class FactsReader:
         kept = [facts for facts in pictures if facts]
         relations = await asyncio.gather(*(self._relations(facts.id) for facts in kept))
         corrections = await asyncio.gather(*(self._corrections(facts.id) for facts in kept))
-        previews = await asyncio.gather(*(self._preview(facts.id) for facts in kept))
         return Facts(
             CaseFacts(case.id, case.body["name"], _confidentiality(case), _time(case.body.get("created_at"))),
             told,
             kept,
             [relation for some in relations for relation in some],
             [correction for some in corrections for correction in some],
-            {facts.id: preview for facts, preview in zip(kept, previews, strict=True) if preview},
         )
 
     async def newest_run(self, medium: str) -> Document | None:
@@ -95,20 +91,15 @@ class FactsReader:
         found = await self._documents.find("corrections", {"medium": medium})
         return [
             CorrectionFacts(
-                medium, c.body["finding"], c.body["field"], c.body["value"], c.body["author"], _time(c.body.get("made_at"))
+                medium,
+                c.body["finding"],
+                c.body["field"],
+                c.body["value"],
+                c.body["author"],
+                _time(c.body.get("made_at")),
             )
             for c in found
         ]
-
-    async def _preview(self, medium: str) -> bytes | None:
-        preparation = await self._documents.load("preparations", medium)
-        reference: dict[str, Any] | None = preparation.body.get("thumbnail") if preparation else None
-        if not reference:
-            return None
-        try:
-            return await self._objects.get(reference["key"])
-        except ObjectMissingError:
-            return None
 
 
 def _item(item: Document, run: Document | None) -> ItemFacts:

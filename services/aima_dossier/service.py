@@ -23,6 +23,7 @@ from aima_common.ports.search import Passage
 from aima_dossier.canonical import digest
 from aima_dossier.domain import assemble
 from aima_dossier.facts import MOST_ITEMS, Facts, FactsReader
+from aima_dossier.images import ImageReader
 from aima_dossier.model import Dossier
 from aima_dossier.render import render
 
@@ -42,6 +43,7 @@ class DossierService:
         self._documents = ports.documents
         self._ledger = ledger
         self._reader = FactsReader(ports)
+        self._images = ImageReader(ports)
         self._runner = JobRunner(ledger, JobKind.WRITE, self.write, slots=1)
 
     def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
@@ -103,8 +105,9 @@ class DossierService:
         facts = await self._reader.read(case)
         version = int(wanted.body["version"]) + 1
         now = self._ports.clock.now()
-        dossier, page = await asyncio.to_thread(_compose, facts, version, now)
-        current = await self._keep(held, dossier, page)
+        dossier = await asyncio.to_thread(_compose, facts, version, now)
+        page = await asyncio.to_thread(render, dossier, await self._images.read(dossier))
+        current = await self._keep(held, dossier, page.encode())
         told = m.DossierPublished(
             case=case.id,
             version=version,
@@ -202,8 +205,8 @@ class DossierService:
         await self._documents.transition("dossiers", case, change=change)
 
 
-def _compose(facts: Facts, version: int, now: datetime.datetime) -> tuple[Dossier, bytes]:
-    dossier = assemble(
+def _compose(facts: Facts, version: int, now: datetime.datetime) -> Dossier:
+    return assemble(
         facts.case,
         facts.items,
         facts.media,
@@ -212,7 +215,6 @@ def _compose(facts: Facts, version: int, now: datetime.datetime) -> tuple[Dossie
         relations=facts.relations,
         corrections=facts.corrections,
     )
-    return dossier, render(dossier, facts.previews).encode()
 
 
 def _passages(tenant: str, picture: Picture) -> list[Passage]:
