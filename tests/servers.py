@@ -1,36 +1,59 @@
 """Real servers for the tests that ask for them: started once, skipped with a reason where they cannot run."""
 
-from collections.abc import AsyncIterator
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
 
-from aima_servers import MeansMissingError, running
+from aima_servers import MeansMissingError, Served, serving
 
-_started: dict[str, str] = {}
+_started: dict[str, Served] = {}
 """Several tiers import the fixtures below; whoever comes second uses what the first one started."""
 
 
-async def _shared(name: str) -> AsyncIterator[str]:
+async def _shared(name: str) -> AsyncIterator[Served]:
     if name in _started:
         yield _started[name]
         return
     try:
-        async with running(name) as addresses:
-            _started[name] = addresses[name]
-            yield addresses[name]
+        async with serving(name) as served:
+            _started[name] = served[name]
+            yield served[name]
             del _started[name]
     except MeansMissingError as error:
         pytest.skip(str(error))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def kafka_address() -> AsyncIterator[str]:
-    async for address in _shared("kafka"):
-        yield address
+async def kafka_server() -> AsyncIterator[Served]:
+    async for served in _shared("kafka"):
+        yield served
+
+
+@pytest.fixture(scope="session")
+def kafka_address(kafka_server: Served) -> str:
+    return kafka_server.address
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def mongod_uri() -> AsyncIterator[str]:
-    async for uri in _shared("mongod"):
-        yield uri
+async def mongod_server() -> AsyncIterator[Served]:
+    async for served in _shared("mongod"):
+        yield served
+
+
+@pytest.fixture(scope="session")
+def mongod_uri(mongod_server: Served) -> str:
+    return mongod_server.address
+
+
+@contextlib.contextmanager
+def standing_still(served: Served) -> Iterator[None]:
+    """Let a server hang: it keeps its connections and answers nobody."""
+    os.kill(served.process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(served.process, signal.SIGCONT)

@@ -9,6 +9,7 @@ listen on free ports of 127.0.0.1, and their data dies with them. Nothing here r
 """
 
 from aima_servers.means import MeansMissingError
-from aima_servers.running import NAMES, fetch, running
+from aima_servers.processes import Served, ServerDiedError
+from aima_servers.running import NAMES, fetch, running, serving
 
-__all__ = ["NAMES", "MeansMissingError", "fetch", "running"]
+__all__ = ["NAMES", "MeansMissingError", "Served", "ServerDiedError", "fetch", "running", "serving"]

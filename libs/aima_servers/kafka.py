@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aima_servers.means import MeansMissingError, Report, digest_of, kept, program, quiet, run
-from aima_servers.processes import answers, free_ports, server
+from aima_servers.processes import Served, answers, free_ports, server
 
 VERSION = "4.1.1"
 PIN = "a3030b5e96aa0571d6ccc42ccc50a3b5df413036c3f437437cedf84205e5bf4c"
@@ -73,8 +73,8 @@ def fetch(report: Report = quiet) -> Path:
 
 
 @asynccontextmanager
-async def kafka(folder: Path, report: Report = quiet) -> AsyncIterator[str]:
-    """Run a broker with its data in `folder` while the block runs; yield its address, host:port."""
+async def kafka(folder: Path, report: Report = quiet) -> AsyncIterator[Served]:
+    """Run a broker with its data in `folder` while the block runs; its address is host:port."""
     libraries = await asyncio.to_thread(fetch, report)
     port, controller = free_ports(2)
     settings = folder / "server.properties"
@@ -85,9 +85,10 @@ async def kafka(folder: Path, report: Report = quiet) -> AsyncIterator[str]:
     await asyncio.to_thread(run, format_log, folder)
     command = [*java[:-2], f"-Dlog4j2.configurationFile={folder}/log4j2.properties", *java[-2:]]
     report(f"kafka {VERSION}: starting on 127.0.0.1:{port}")
-    async with server([*command, "kafka.Kafka", str(settings)], folder, lambda log: SERVES in log and answers(port)):
+    command += ["kafka.Kafka", str(settings)]
+    async with server(command, folder, lambda log: SERVES in log and answers(port)) as process:
         report(f"kafka {VERSION}: ready")
-        yield f"127.0.0.1:{port}"
+        yield Served(f"127.0.0.1:{port}", process)
 
 
 def _project() -> str:

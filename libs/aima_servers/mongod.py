@@ -16,7 +16,7 @@ from typing import Any
 from pymongo import MongoClient
 
 from aima_servers.means import MeansMissingError, Report, kept, program, quiet, run
-from aima_servers.processes import POLL_SECONDS, READY_SECONDS, ServerDiedError, answers, free_ports, server
+from aima_servers.processes import POLL_SECONDS, READY_SECONDS, Served, ServerDiedError, answers, free_ports, server
 
 VERSION = "6.0.27"
 PIN = "d57b2308d0ddfce9cbbd8ad5197b24fa86b58a34941cb7867ec4f498ce1bbbb5"
@@ -52,8 +52,8 @@ def fetch(report: Report = quiet) -> Path:
 
 
 @asynccontextmanager
-async def mongod(folder: Path, report: Report = quiet) -> AsyncIterator[str]:
-    """Run a replica set of one with its data in `folder` while the block runs; yield its URI."""
+async def mongod(folder: Path, report: Report = quiet) -> AsyncIterator[Served]:
+    """Run a replica set of one with its data in `folder` while the block runs; its address is a URI."""
     means = await asyncio.to_thread(fetch, report)
     (port,) = free_ports(1)
     data = folder / "data"
@@ -66,11 +66,11 @@ async def mongod(folder: Path, report: Report = quiet) -> AsyncIterator[str]:
     report(f"mongod {VERSION}: starting on 127.0.0.1:{port}")
     # The old OpenSSL must reach this one process only; elsewhere it would shadow the system's.
     environment = {"LD_LIBRARY_PATH": str(means)}
-    async with server(command, folder, lambda _log: answers(port), environment):
+    async with server(command, folder, lambda _log: answers(port), environment) as process:
         await asyncio.to_thread(_initiate, port)
         await _until_primary(port)
         report(f"mongod {VERSION}: ready")
-        yield f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}"
+        yield Served(f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}", process)
 
 
 def _pip() -> list[str]:

@@ -7,12 +7,21 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 POLL_SECONDS = 0.05
 READY_SECONDS = 90.0
 """Generous: a cold Java on a busy two-core machine."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that runs: where it listens, and its process, for tests that stop and continue it."""
+
+    address: str
+    process: int
 
 
 class ServerDiedError(Exception):

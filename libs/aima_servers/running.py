@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aima_servers import kafka, mongod
 from aima_servers.means import Report, quiet
+from aima_servers.processes import Served
 
 FETCHERS = {"kafka": kafka.fetch, "mongod": mongod.fetch}
 STARTERS = {"kafka": kafka.kafka, "mongod": mongod.mongod}
@@ -24,6 +25,16 @@ def fetch(*names: str, report: Report = quiet) -> None:
 async def running(*names: str, report: Report = quiet) -> AsyncIterator[Mapping[str, str]]:
     """Run these servers (all when none is named) while the block runs; yield their addresses by name.
 
+    Raises as `serving` does.
+    """
+    async with serving(*names, report=report) as served:
+        yield {name: one.address for name, one in served.items()}
+
+
+@asynccontextmanager
+async def serving(*names: str, report: Report = quiet) -> AsyncIterator[Mapping[str, Served]]:
+    """Run these servers (all when none is named) while the block runs; yield where and as what they run, by name.
+
     Raises `MeansMissingError` when this machine cannot run one, and `ServerDiedError` when one does not serve.
     """
     wanted = names or NAMES
@@ -34,9 +45,9 @@ async def running(*names: str, report: Report = quiet) -> AsyncIterator[Mapping[
         starting = [stack.enter_async_context(STARTERS[name](folder / name, report)) for name in wanted]
         # All are awaited even when one fails, so that the stack knows every server it has to stop.
         started = await asyncio.gather(*starting, return_exceptions=True)
-        addresses: dict[str, str] = {}
+        served: dict[str, Served] = {}
         for name, outcome in zip(wanted, started, strict=True):
             if isinstance(outcome, BaseException):
                 raise outcome
-            addresses[name] = outcome
-        yield addresses
+            served[name] = outcome
+        yield served

@@ -1,5 +1,5 @@
 """The real servers, for the plugs that need them."""
 
-from tests.servers import kafka_address, mongod_uri
+from tests.servers import kafka_address, kafka_server, mongod_server, mongod_uri
 
-__all__ = ["kafka_address", "mongod_uri"]
+__all__ = ["kafka_address", "kafka_server", "mongod_server", "mongod_uri"]

@@ -1,0 +1,5 @@
+"""The real servers."""
+
+from tests.servers import kafka_address, kafka_server, mongod_server, mongod_uri
+
+__all__ = ["kafka_address", "kafka_server", "mongod_server", "mongod_uri"]

@@ -1,0 +1,166 @@
+"""The bus on Kafka when Kafka is away, hangs, refuses, or is spoken to by strangers."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from aima_common.adapters import kafka_bus
+from aima_common.adapters.kafka_bus import MAX_RECORD_BYTES, KafkaBus, KafkaSettings
+from aima_common.contracts.codec import decode
+from aima_common.errors import MalformedMessageError, PermanentError, UnavailableError
+from aima_common.ports.bus import Delivery, Record
+from aima_servers import Served
+from tests.contract.bus_promise import acknowledge, listening, receive, records, until, values
+from tests.servers import standing_still
+
+NOBODY = "127.0.0.1:9"
+
+
+@pytest.fixture
+async def bus(kafka_address: str) -> AsyncIterator[KafkaBus]:
+    async with KafkaBus.open(KafkaSettings(kafka_address, timeout_seconds=2.0)) as plug:
+        yield plug
+
+
+@pytest.fixture
+async def topic(bus: KafkaBus) -> str:
+    name = f"topic-{secrets.token_hex(6)}"
+    await bus.ensure_topics({name: 2})
+    return name
+
+
+async def test_while_kafka_hangs_the_outcome_is_unknown_and_afterwards_all_goes_on(
+    bus: KafkaBus, topic: str, kafka_server: Served
+) -> None:
+    await bus.publish([Record(topic, "k", b"before")])
+    with standing_still(kafka_server):
+        for _ in range(2):
+            with pytest.raises(UnavailableError):
+                await bus.publish([Record(topic, "k", b"during")])
+    await bus.publish([Record(topic, "k", b"during"), Record(topic, "k", b"after")])
+    async with bus.subscribe(topic, [topic]) as member:
+        found: list[str] = []
+        while "after" not in found:
+            found += values(await receive(member, 1))
+    assert found[0] == "before"
+    assert set(found[1:-1]) == {"during"}
+    assert found[-1] == "after"
+
+
+async def test_a_member_outlasts_a_pause_of_kafka(bus: KafkaBus, topic: str, kafka_server: Served) -> None:
+    heard: list[Delivery] = []
+    async with bus.subscribe(topic, [topic]) as member, listening(member, heard):
+        await bus.publish([Record(topic, "k", b"1")])
+        await until(lambda: len(heard) == 1)
+        with standing_still(kafka_server), pytest.raises(UnavailableError):
+            await member.commit(topic, heard[0].partition, heard[0].offset + 1)
+        assert await member.commit(topic, heard[0].partition, heard[0].offset + 1)
+        await bus.publish([Record(topic, "k", b"2")])
+        await until(lambda: values(heard)[-1] == "2")
+        await acknowledge(member, heard)
+    assert await bus.lag(topic, [topic]) == 0
+
+
+async def test_where_nobody_listens_everything_says_so() -> None:
+    async with KafkaBus.open(KafkaSettings(NOBODY, timeout_seconds=2.0)) as bus:
+        with pytest.raises(UnavailableError):
+            await bus.ensure_topics({"topic": 1})
+        with pytest.raises(UnavailableError):
+            await bus.publish([Record("topic", "k", b"")])
+        with pytest.raises(UnavailableError):
+            await bus.lag("group", ["topic"])
+        with pytest.raises(UnavailableError):
+            async with bus.subscribe("group", ["topic"]):
+                pytest.fail("joined a group of nobody")
+
+
+async def test_a_record_that_is_too_large_is_refused_before_anything_is_sent(bus: KafkaBus, topic: str) -> None:
+    with pytest.raises(PermanentError) as refused:
+        await bus.publish([Record(topic, "k", b"small"), Record(topic, "k", b"x" * MAX_RECORD_BYTES)])
+    assert refused.value.code == "message_too_large"
+    assert refused.value.remedy
+    assert await bus.lag(topic, [topic]) == 0
+    await bus.publish([Record(topic, "k", b"x" * (MAX_RECORD_BYTES - 600))])
+    assert await bus.lag(topic, [topic]) == 1
+
+
+async def test_topics_are_made_as_the_settings_say(kafka_address: str) -> None:
+    name = f"topic-{secrets.token_hex(6)}"
+    settings = KafkaSettings(kafka_address, replication=1, retention_seconds={name: 86_400})
+    async with KafkaBus.open(settings) as bus:
+        await bus.ensure_topics({name: 3})
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_address)
+    await admin.start()
+    try:
+        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+        described = await admin.describe_topics()
+    finally:
+        await admin.close()
+    found = {entry[0]: entry[1] for entry in answer.resources[0][4]}
+    assert found["retention.ms"] == "86400000"
+    assert found["max.message.bytes"] == str(MAX_RECORD_BYTES)
+    assert found["unclean.leader.election.enable"] == "false"
+    (topic,) = [one for one in described if one["topic"] == name]
+    assert len(topic["partitions"]) == 3
+
+
+async def test_a_topic_that_the_brokers_cannot_keep_safe_is_not_made(kafka_address: str, bus: KafkaBus) -> None:
+    name = f"topic-{secrets.token_hex(6)}"
+    async with KafkaBus.open(KafkaSettings(kafka_address, replication=3, timeout_seconds=5.0)) as careful:
+        with pytest.raises(UnavailableError):
+            await careful.ensure_topics({name: 1})
+    with pytest.raises(PermanentError):
+        await bus.publish([Record(name, "k", b"")])
+
+
+async def test_what_strangers_write_is_handed_on_and_refused_by_the_reader(
+    bus: KafkaBus, topic: str, kafka_address: str
+) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_address)
+    await producer.start()
+    try:
+        await producer.send_and_wait(topic, None, b"\xff\xfe", partition=0, headers=[("ce_type", b"\xff"), ("x", b"")])
+        await producer.send_and_wait(topic, b"\x00", None, partition=0)
+    finally:
+        await producer.stop()
+    async with bus.subscribe(topic, [topic]) as member:
+        first, second = await receive(member, 2)
+    assert (first.record.value, second.record.value) == (b"", b"\x00")
+    assert (first.record.headers, second.record.key) == ({"ce_type": "�", "x": ""}, "")
+    for delivery in (first, second):
+        with pytest.raises(MalformedMessageError):
+            decode(delivery.record)
+
+
+async def test_a_member_that_has_gone_deaf_says_so(bus: KafkaBus, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_bus, "STALL_SECONDS", 0.5)
+    heard: list[Delivery] = []
+    async with bus.subscribe(topic, [topic]) as member:
+        async with listening(member, heard):
+            await bus.publish(records(topic, 5))
+            await until(lambda: len(heard) == 5)
+            await asyncio.sleep(2)  # nothing to hear is not deafness
+        member._consumer.pause(*member._consumer.assignment())
+        await bus.publish(records(topic, 1))
+        with pytest.raises(UnavailableError) as deaf:
+            await receive(member, 1)
+        assert deaf.value.code == "stalled"
+
+
+async def test_what_was_fetched_from_a_lost_partition_is_not_delivered_any_more(bus: KafkaBus, topic: str) -> None:
+    await bus.publish(records(topic, 40))
+    taken: list[Delivery] = []
+    async with bus.subscribe(topic, [topic]) as loses:
+        first = await receive(loses, 1, most=40)
+        other = next(iter({0, 1} - {first[0].partition}))
+        async with bus.subscribe(topic, [topic]) as gains, listening(gains, taken):
+            await until(lambda: bool(taken))
+            lost = taken[0].partition
+            kept = first[0].partition if lost == other else other
+            rest = await receive(loses, 1)
+            assert {delivery.partition for delivery in rest} == {kept}

@@ -1,0 +1,138 @@
+"""Documents on MongoDB when mongod is away, hangs, refuses, or a document would grow for ever."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from aima_common.adapters import mongo_pipelines
+from aima_common.adapters.mongo_documents import MongoDocuments
+from aima_common.collections import BY_NAME, COLLECTIONS
+from aima_common.errors import PermanentError, UnavailableError
+from aima_common.ports.bus import Record
+from aima_common.ports.documents import Change, Insert, Outcome
+from aima_servers import Served
+from tests.servers import standing_still
+
+FEW = [BY_NAME["jobs"], BY_NAME["keys"]]
+
+
+@pytest.fixture
+def database() -> str:
+    return f"t{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+async def documents(mongod_uri: str, database: str) -> AsyncIterator[MongoDocuments]:
+    async with MongoDocuments.open(mongod_uri, database, collections=FEW, timeout_seconds=1.0) as plug:
+        yield plug
+
+
+async def test_an_unknown_outcome_is_settled_by_saying_it_again(
+    documents: MongoDocuments, mongod_server: Served
+) -> None:
+    await documents.insert("jobs", Insert("j1", "acme", "ready", {}))
+    change, told = Change(add={"n": 1}), [Record("told", "k", b"once")]
+    with standing_still(mongod_server):
+        with pytest.raises(UnavailableError):
+            await documents.transition("jobs", "j1", change=change, inbox="m1", outbox=told)
+        with pytest.raises(UnavailableError):
+            await documents.insert("jobs", Insert("j2", "acme", "ready", {}))
+        with pytest.raises(UnavailableError):
+            await documents.load("jobs", "j1")
+    while True:
+        try:
+            done = await documents.transition("jobs", "j1", change=change, inbox="m1", outbox=told)
+            await documents.insert("jobs", Insert("j2", "acme", "ready", {}))
+            break
+        except UnavailableError:
+            await asyncio.sleep(0.1)
+    assert done.outcome in {Outcome.APPLIED, Outcome.REPEATED}
+    assert done.document is not None
+    assert done.document.body == {"n": 1}
+    assert len(await documents.outbox()) == 1
+    assert await documents.count("jobs", {}) == 2
+
+
+async def test_where_nobody_listens_opening_says_so(database: str) -> None:
+    with pytest.raises(UnavailableError):
+        async with MongoDocuments.open("mongodb://127.0.0.1:9", database, collections=FEW, timeout_seconds=1.0):
+            pytest.fail("opened a store that is not there")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        Change(set={"large": "x" * (17 << 20)}),
+        Change(add={"words": 1}),
+        Change(push={"words": 1}),
+        Change(set={"a.$b": 1}),
+        Change(set={"a..b": 1}),
+        Change(set={"a.": 1}),
+    ],
+    ids=["too large", "no number", "no list", "no name", "an empty name", "an empty end"],
+)
+async def test_a_change_that_can_never_work_is_refused_for_good(documents: MongoDocuments, change: Change) -> None:
+    await documents.insert("jobs", Insert("j1", "acme", "ready", {"words": "one two"}))
+    with pytest.raises(PermanentError):
+        await documents.transition("jobs", "j1", change=change, outbox=[Record("told", "k", b"")])
+    loaded = await documents.load("jobs", "j1")
+    assert loaded is not None
+    assert (loaded.version, loaded.body) == (1, {"words": "one two"})
+    assert await documents.outbox() == []
+    assert (await documents.transition("jobs", "j1", change=Change(set={"words": "three"}))).applied
+
+
+async def test_a_document_that_is_too_large_to_begin_with_is_refused_for_good(documents: MongoDocuments) -> None:
+    with pytest.raises(PermanentError):
+        await documents.insert("jobs", Insert("j1", "acme", "ready", {"large": "x" * (17 << 20)}))
+    assert await documents.load("jobs", "j1") is None
+
+
+async def test_a_document_that_changes_for_ever_remembers_the_newest(
+    documents: MongoDocuments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongo_pipelines, "INBOX_KEPT", 5)
+    monkeypatch.setattr(mongo_pipelines, "HISTORY_KEPT", 4)
+    await documents.insert("jobs", Insert("j1", "acme", "ready", {}))
+    for number in range(8):
+        await documents.transition("jobs", "j1", inbox=f"m{number}")
+    assert [line.version for line in await documents.history("jobs", "j1")] == [6, 7, 8, 9]
+    for number in range(3, 8):
+        assert (await documents.transition("jobs", "j1", inbox=f"m{number}")).outcome is Outcome.REPEATED
+    assert (await documents.transition("jobs", "j1", inbox="m2")).applied
+
+
+async def test_every_declared_index_is_made_and_opening_again_changes_nothing(mongod_uri: str, database: str) -> None:
+    for _ in range(2):
+        async with MongoDocuments.open(mongod_uri, database) as documents:
+            for collection in COLLECTIONS:
+                found = await documents._database[collection.name].index_information()
+                paths = {key for index in found.values() for key, _ in index["key"]}
+                assert {f"body.{field}" for field in collection.indexes} <= paths
+                unique = [index for index in found.values() if index.get("unique")]
+                assert len(unique) == len(collection.unique)
+
+
+async def test_the_relay_and_the_reaper_read_by_index(documents: MongoDocuments) -> None:
+    jobs = documents._database["jobs"]
+    await documents.insert("jobs", Insert("j1", "acme", "ready", {}), outbox=[Record("told", "k", b"")])
+    reaper = mongo_pipelines.matching({"state": "leased"}, lease_expired=True)
+    relay = {"waiting_since": {"$exists": True}}
+    for wanted in (reaper, relay):
+        plan = (await jobs.find(wanted).sort("waiting_since" if wanted is relay else "_id").explain())["queryPlanner"]
+        assert "IXSCAN" in stages(plan["winningPlan"])
+        assert "COLLSCAN" not in stages(plan["winningPlan"])
+    plan = (await jobs.find({"body.progress": 1}).explain())["queryPlanner"]
+    assert "COLLSCAN" in stages(plan["winningPlan"]), "positive control: a field without an index"
+
+
+def stages(plan: Any) -> set[str]:
+    if isinstance(plan, list):
+        return {stage for one in plan for stage in stages(one)}
+    if isinstance(plan, dict):
+        own = {plan["stage"]} if "stage" in plan else set()
+        return own | {stage for one in plan.values() for stage in stages(one)}
+    return set()
