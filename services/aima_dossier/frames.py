@@ -40,7 +40,11 @@ def frame_times(medium: DossierMedium, limit: int = MAX_FRAMES) -> list[float]:
         step = medium.duration_seconds / limit
         stretches = [(place * step, (place + 1) * step) for place in range(limit)]
     telling = [finding for finding in medium.findings if finding.kind in ("face", "text")]
-    return [_moment(start, end, telling) for start, end in _spread(stretches, limit)]
+    faces = [seen_at(finding) for finding in telling if finding.kind == "face"]
+    peopled = [stretch for stretch in stretches if any(stretch[0] <= moment < stretch[1] for moment in faces)]
+    chosen = _spread(peopled, limit)
+    chosen += _spread([stretch for stretch in stretches if stretch not in peopled], limit - len(chosen))
+    return [_moment(start, end, telling) for start, end in sorted(chosen)]
 
 
 def shown_in(medium: DossierMedium, frame: TimedFrame) -> list[DossierFinding]:

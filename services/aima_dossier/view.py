@@ -170,7 +170,7 @@ def _medium_view(
         timeline=timeline(medium),
         shots=tuple(kinds.get("shot", ())),
         transcript=tuple(kinds.get("speech", ())),
-        texts=_moments(kinds.get("text", ())),
+        texts=_moments(sorted(kinds.get("text", ()), key=_reading_order)),
         labels=tuple(sorted(_moments(kinds.get("label", ())), key=lambda one: (-one.best, one.said))),
         faces=tuple(
             Moments(f"Face {place}", face.confidence, (face,))
@@ -198,6 +198,12 @@ def _frames(medium: DossierMedium, frames: Sequence[TimedFrame], budget: _Budget
         uri = budget.uri(frame.image)
         if uri:
             yield FrameView(frame.time_seconds, uri, tuple(shown_in(medium, frame)))
+
+
+def _reading_order(finding: DossierFinding) -> tuple[float, float, float]:
+    """Sort by time, then from top to bottom and from left to right, as people read."""
+    region = finding.region
+    return (finding.start_seconds, region.y if region else 0.0, region.x if region else 0.0)
 
 
 def _moments(findings: Iterable[DossierFinding]) -> tuple[Moments, ...]:
