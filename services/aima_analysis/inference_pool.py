@@ -19,6 +19,9 @@ from aima_common.errors import UnavailableError
 BATCH_NICE = 10
 """About a tenth of a core's time when an interactive process wants it too."""
 EMBEDDING = "embed_text"
+LONGEST_INTERACTIVE_QUEUE = 2
+"""Interactive jobs that wait for their own process before the next takes a free batch process: a photo has three
+analyzers, and one process with warm models is done with them before a second one has loaded any."""
 
 
 class Lane:
@@ -33,6 +36,8 @@ class Lane:
         self._retiring: dict[InferenceChild, asyncio.TimerHandle] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.waiting = 0
+        """Jobs that wait for a process."""
 
     @property
     def full(self) -> bool:
@@ -47,7 +52,7 @@ class Lane:
     @contextlib.asynccontextmanager
     async def process_for(self, analyzer: str) -> AsyncIterator[InferenceChild]:
         """Lend a process, one that has the analyzer's models loaded if it can be; wait while all are busy."""
-        async with self._slots:
+        async with self._slot():
             child = self._take(analyzer) or await self._start()
             self._busy.add(child)
             try:
@@ -63,6 +68,18 @@ class Lane:
             timer.cancel()
         await asyncio.gather(*(child.kill() for child in self.processes), *self._ending)
         self._idle.clear()
+
+    @contextlib.asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        self.waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self.waiting -= 1
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     def _take(self, analyzer: str) -> InferenceChild | None:
         if self._closed:
@@ -167,7 +184,6 @@ class InferencePool:
         await asyncio.gather(self._batch.close(), self._interactive.close())
 
     def _lane(self, *, interactive: bool) -> Lane:
-        """Choose a lane: interactive work takes a free batch process rather than wait for its own."""
-        if interactive and (not self._interactive.full or self._batch.full):
-            return self._interactive
-        return self._batch
+        """Choose a lane: interactive work takes a free batch process rather than wait long for its own."""
+        patient = self._interactive.waiting < LONGEST_INTERACTIVE_QUEUE or self._batch.full
+        return self._interactive if interactive and patient else self._batch

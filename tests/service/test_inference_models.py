@@ -273,5 +273,16 @@ def test_every_finding_names_its_model_and_nothing_is_missing(analysed: Analysed
             assert finding.model.sha256 == store.resolve(finding.model.name).manifest.digest
 
 
+async def test_answers_do_not_depend_on_what_was_analysed_before(analysed: Analysed) -> None:
+    """Another process, with the questions in another order, says the same to the last digit."""
+    page, speech = stills()["page.png"], sounds()["beckett.wav"]
+    async with InferencePool(1) as pool:
+        heard = await pool.analyse("speech", MediumType.AUDIO, None, [speech], DEADLINE)
+        for name in ("text", "labels", "faces"):
+            seen = await pool.analyse(name, MediumType.IMAGE, None, [page], DEADLINE)
+            assert seen == analysed.results[name, "page.png"]
+    assert heard == analysed.results["speech", "beckett.wav"]
+
+
 def test_a_process_with_every_model_stays_within_its_memory(analysed: Analysed) -> None:
     assert analysed.memory_bytes <= LIMIT_BYTES

@@ -180,6 +180,14 @@ async def test_interactive_work_does_not_wait_for_batch_work_which_is_nicer() ->
         await asyncio.gather(batch, return_exceptions=True)
 
 
+async def test_one_photo_is_looked_at_in_one_process_and_many_take_what_is_free() -> None:
+    async with InferencePool(2, SETTINGS) as pool:
+        photo = await asyncio.gather(*(ask(pool, "names", interactive=True) for _ in range(3)))
+        assert len({answer.split()[0] for answer in photo}) == 1
+        many = await asyncio.gather(*(ask(pool, "names", interactive=True) for _ in range(9)))
+        assert len({answer.split()[0] for answer in many}) == 3
+
+
 async def test_idle_processes_end_and_come_back() -> None:
     async with InferencePool(1, dataclasses.replace(SETTINGS, stop_seconds=0.05)) as pool:
         pid = int((await ask(pool, "names")).split()[0])

@@ -47,8 +47,8 @@ class Transition:
 
 
 def frame_seconds(times: npt.NDArray[np.float64]) -> float:
-    """Give the usual distance between two frames; one frame alone counts as 1/25 s."""
-    return float(np.median(np.diff(times))) if len(times) > 1 else 0.04
+    """Give the usual distance between two frames, at least a millisecond; one frame alone counts as 1/25 s."""
+    return max(0.001, float(np.median(np.diff(times)))) if len(times) > 1 else 0.04
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,10 @@ def test_windows_answer_for_every_frame_exactly_once(count: int, first: float) -
     assert answered == list(range(count))
 
 
+def test_frames_that_all_claim_the_same_time_are_still_answered_for() -> None:
+    assert [window.frames for window in windows(np.full(60, 3.0))] == [slice(0, 50), slice(50, 60)]
+
+
 def test_a_window_answers_for_its_middle() -> None:
     for window in windows(times(137, 0.2)):
         assert len(window.looked_at) == WINDOW
