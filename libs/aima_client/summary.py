@@ -77,17 +77,20 @@ def draw(outcome: Outcome, console: Console) -> None:
 
 
 def _lines(summary: Mapping[str, Any]) -> list[tuple[Any, str]]:
+    """List what there is; what there is none of is left out."""
     minutes = summary["duration_seconds"] / 60
-    lines: list[tuple[Any, str]] = [
-        (summary["media"], f"media: {_kinds(summary)}"),
-        (f"{minutes:.1f}", "minutes of film and sound"),
-        (summary["faces"], "appearances of faces"),
-        (summary["speech_lines"], f"lines of speech{_in_languages(summary)}"),
-        (summary["text_lines"], "lines of text in pictures"),
-        (summary["shots"], "shots"),
-        (summary["exact_duplicates"], "exact duplicates"),
-        (summary["near_duplicates"], "pairs of near duplicates"),
+    counted = [
+        (summary["faces"], "appearance of a face", "appearances of faces"),
+        (summary["speech_lines"], "line of speech", "lines of speech" + _in_languages(summary)),
+        (summary["text_lines"], "line of text in pictures", "lines of text in pictures"),
+        (summary["shots"], "shot", "shots"),
+        (summary["exact_duplicates"], "exact duplicate", "exact duplicates"),
+        (summary["near_duplicates"], "pair of near duplicates", "pairs of near duplicates"),
     ]
+    lines: list[tuple[Any, str]] = [(summary["media"], f"media: {_kinds(summary)}")]
+    if minutes:
+        lines.append((f"{minutes:.1f}", "minutes of film and sound"))
+    lines += [(count, one if count == 1 else many) for count, one, many in counted if count]
     if summary["labels"]:
         seen = ", ".join(escape(label) for label in summary["labels"][:MOST_LABELS])
         lines.append(

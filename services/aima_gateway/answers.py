@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -15,6 +15,14 @@ from aima_gateway.keys import Actor
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Handlers = Mapping[str, Handler]
 """Operation id of the table of routes -> what answers it."""
+
+
+class RouteGroup(Protocol):
+    """Routes that belong together."""
+
+    def handlers(self) -> Handlers:
+        """Map operations to what answers them."""
+
 
 ACTOR = web.RequestKey("actor", Actor)
 REQUEST_ID = web.RequestKey("request_id", str)

@@ -122,15 +122,19 @@ class CaseRoutes:
         # A client that goes away, and the end of the stream's time, both end it; it is asked for again.
         with contextlib.suppress(ConnectionResetError, TimeoutError):
             async with asyncio.timeout(self._settings.stream_seconds):
-                await self._stream(response, case.id, after, onwards=onwards)
+                await self._stream(request, response, case.id, after, onwards=onwards)
         return response
 
-    async def _stream(self, response: web.StreamResponse, case: str, after: int, *, onwards: bool) -> None:
+    async def _stream(
+        self, request: web.Request, response: web.StreamResponse, case: str, after: int, *, onwards: bool
+    ) -> None:
         clock = asyncio.get_running_loop().time
         spoke = clock()
         await response.write(b"retry: 1000\n\n")
         async with contextlib.aclosing(self._events.follow(case, after, onwards=onwards)) as news:
             async for entries in news:
+                if request.transport is None:
+                    return
                 if entries:
                     lines = [event_line(e.sequence, str(e.body["type"]), e.body) for e in entries]
                     await response.write(b"".join(lines))

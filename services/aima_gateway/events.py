@@ -55,6 +55,13 @@ class CaseEvents:
         self._documents = ports.documents
         self._poll_seconds = poll_seconds
         self._news: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._closed = False
+
+    def close(self) -> None:
+        """End all streams; their readers come back to whoever answers then."""
+        self._closed = True
+        for news in self._news.values():
+            news.set()
 
     async def record(self, envelope: Envelope[Any]) -> None:
         """Add a message to the streams of all cases that it concerns, once each."""
@@ -67,7 +74,7 @@ class CaseEvents:
     async def follow(self, case: str, after: int, *, onwards: bool) -> AsyncGenerator[Sequence[Entry], None]:
         """Yield what lies behind `after`; with `onwards` go on for ever, and yield nothing-new now and then."""
         stream = stream_of(case)
-        while True:
+        while not self._closed:
             # Listened for before looking: what is written in between sets it.
             news = self._news[stream]
             entries = await self._documents.read(stream, after, PAGE)

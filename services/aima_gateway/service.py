@@ -12,7 +12,7 @@ from aima_common.contracts.base import Message
 from aima_common.contracts.envelope import Envelope
 from aima_common.errors import AimaError
 from aima_common.ports import Ports
-from aima_gateway.answers import Handler
+from aima_gateway.answers import Handler, RouteGroup
 from aima_gateway.application import application
 from aima_gateway.audit import Audit
 from aima_gateway.case_routes import CaseRoutes
@@ -54,9 +54,10 @@ class Gateway:
         checks: Mapping[str, Check] | None = None,
     ) -> None:
         self.keys = KeyStore(ports, settings.environment)
+        self.admission = Admission(settings.limits)
         self._ports = ports
         self._settings = settings
-        self._embed_text = embed_text
+        self.embed_text = embed_text
         self._checks = dict(checks or {})
         self._audit = Audit(ports)
         self._events = CaseEvents(ports, settings.poll_seconds)
@@ -77,7 +78,9 @@ class Gateway:
     def application(self) -> web.Application:
         """Make the HTTP application."""
         guard = Guard(self.keys, self._audit)
-        return application(self._routes(guard), guard, Admission(self._settings.limits))
+        app = application(self._routes(guard), guard, self.admission)
+        app.on_shutdown.append(self._end_streams)
+        return app
 
     async def serve(self) -> None:
         """Answer HTTP until cancelled."""
@@ -115,20 +118,28 @@ class Gateway:
             await runner.cleanup()
 
     def _routes(self, guard: Guard) -> dict[str, Handler]:
+        return {operation: handler for group in self._groups(guard) for operation, handler in group.handlers().items()}
+
+    def _groups(self, guard: Guard) -> Sequence[RouteGroup]:
         ports, settings, audit = self._ports, self._settings, self._audit
         reading, requests = Reading(ports), Requests(ports)
         checks = {"upload": self._replicas.alive, **self._checks}
-        groups = (
+        return (
             CaseRoutes(reading, self._events, self._replicas, self._idempotency, requests, audit, settings),
             UploadRoutes(self._replicas),
             MediaRoutes(reading, ports.objects, requests, audit),
             JobRoutes(reading, requests, audit, ports.clock),
-            SearchRoutes(reading, ports.search, ports.vectors, self._embed_text),
+            SearchRoutes(reading, ports.search, ports.vectors, self._embed),
             DossierRoutes(reading, ports.objects, guard, audit, ports.clock, settings),
             KeyRoutes(self.keys, audit),
             OperationsRoutes(ports, checks),
         )
-        return {operation: handler for group in groups for operation, handler in group.handlers().items()}
+
+    async def _end_streams(self, app: web.Application) -> None:
+        self._events.close()
+
+    async def _embed(self, text: str) -> Sequence[float] | None:
+        return await self.embed_text(text) if self.embed_text else None
 
 
 def _always(urls: Sequence[str]) -> Urls:

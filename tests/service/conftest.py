@@ -32,6 +32,7 @@ class Doors:
     upload_url: str
     ports: Ports
     gateway: Gateway
+    upload_service: Upload
     folder: Path
     http: aiohttp.ClientSession
     """Shows the key of an operator of tenant `default`."""
@@ -71,7 +72,7 @@ async def running(folder: Path, limits: Limits | None = None) -> AsyncIterator[D
             url = await _unless_ended(life, gateway.url())
             token, _ = await gateway.keys.issue("default", Role.operator, "first")
             async with aiohttp.ClientSession(url, headers=bearer(token.text)) as http:
-                yield Doors(url, await upload.url(), ports, gateway, folder, http)
+                yield Doors(url, await upload.url(), ports, gateway, upload, folder, http)
         finally:
             life.cancel()
             with contextlib.suppress(asyncio.CancelledError):
