@@ -159,7 +159,7 @@ class AnalysisService:
             if finding:
                 payload |= {
                     "kind": finding.kind,
-                    "text": finding.text or "",
+                    "text": finding.text or finding.label or "",
                     "start_seconds": finding.start_seconds,
                     "end_seconds": finding.end_seconds,
                 }

@@ -6,7 +6,7 @@ from typing import Protocol, cast
 import numpy as np
 
 from aima_analysis.analyzers.analyzer import Analysis, Models
-from aima_analysis.analyzers.labels import unit
+from aima_analysis.analyzers.rounding import unit
 from aima_common.contracts.media import Finding, FindingVector, MissingCapability
 from aima_models.errors import MissingModelError
 from aima_models.store import ResolvedModel
@@ -84,7 +84,10 @@ def _load_tokenizer(model: ResolvedModel) -> _Tokenizer:
 
 
 def enriched(findings: Sequence[Finding], models: Models) -> Analysis:
-    """Add languages and vectors to findings in their final order; what cannot be added is named as missing."""
+    """Add languages and vectors to findings in their final order; what cannot be added is named as missing.
+
+    A label is words, too: whoever searches for "a cup of coffee" means the picture labelled "espresso".
+    """
     said, missing = list(findings), []
     vectors: list[FindingVector] = []
     try:
@@ -93,13 +96,19 @@ def enriched(findings: Sequence[Finding], models: Models) -> Analysis:
         missing.append(MissingCapability(capability=LANGUAGE, reason=str(error)))
     try:
         vectors = [
-            FindingVector(space=TEXT_SPACE, finding=ordinal, vector=embed_text(finding.text, models))
+            FindingVector(space=TEXT_SPACE, finding=ordinal, vector=embed_text(words, models))
             for ordinal, finding in enumerate(said)
-            if finding.text and letters(finding.text) >= FEWEST_LETTERS_FOR_VECTOR
+            if letters(words := searchable_words(finding)) >= FEWEST_LETTERS_FOR_VECTOR
         ]
     except MissingModelError as error:
         missing.append(MissingCapability(capability=TEXT_EMBEDDING, reason=str(error)))
     return Analysis(findings=said, vectors=vectors, missing=missing)
+
+
+def searchable_words(finding: Finding) -> str:
+    """Give the words by which a finding is looked for: what was said or written, or what a thing is called."""
+    named = finding.label if finding.kind == "label" else None
+    return finding.text or named or ""
 
 
 def _with_language(finding: Finding, models: Models) -> Finding:

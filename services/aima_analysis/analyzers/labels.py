@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from aima_analysis.analyzers import pictures, rounding
 from aima_analysis.analyzers.analyzer import Analysis, Analyzer, Manifest, Needs, Part, sorted_findings
+from aima_analysis.analyzers.enrichment import EMBEDDING, TEXT_EMBEDDING, enriched
 from aima_analysis.analyzers.sightings import Sighting, Track, tracks
 from aima_common.contracts.media import Finding, FindingVector, MediumType
 from aima_models.store import ResolvedModel
@@ -42,12 +43,6 @@ def likeliest(probabilities: Reals, threshold: float, most: int) -> list[int]:
     return [int(place) for place in order if probabilities[place] >= threshold]
 
 
-def unit(vector: Reals) -> list[float]:
-    """Scale a vector to length one, rounded to a millionth."""
-    length = float(np.linalg.norm(vector.astype(np.float64)))
-    return [round(float(value) / max(length, 1e-12), 6) for value in vector]
-
-
 def same_word(first: Sighting, second: Sighting) -> float:
     """Tell whether two sightings are of the same thing: they are called the same."""
     return 1.0 if first.word == second.word else 0.0
@@ -67,6 +62,7 @@ class Labels(Analyzer):
         accepts=frozenset({MediumType.VIDEO, MediumType.IMAGE}),
         input="frames",
         models=(MODEL, WORDS),
+        enrichments={TEXT_EMBEDDING: EMBEDDING},
         needs=Needs(cpus=1.0, memory_bytes=300 * 2**20),
         parameters={"threshold": 0.3, "most": 3, "sampling_seconds": 1.0, "longest_gap_seconds": 2.0},
     )
@@ -84,10 +80,11 @@ class Labels(Analyzer):
             logits, embedding = self._look(frame.jpeg)
             seen += self._sightings(logits, frame.time_seconds)
             if still:
-                vectors.append(FindingVector(space=IMAGE_SPACE, finding=None, vector=unit(embedding)))
+                vectors.append(FindingVector(space=IMAGE_SPACE, finding=None, vector=rounding.unit(embedding)))
         found = tracks(seen, same_word, float(parameters["longest_gap_seconds"]))
         findings = [self._finding(track, 0.0 if still else every) for track in found]
-        return Analysis(findings=sorted_findings(findings), vectors=vectors)
+        said = enriched(sorted_findings(findings), self._models)
+        return said.model_copy(update={"vectors": [*vectors, *said.vectors]})
 
     def _look(self, jpeg: bytes) -> tuple[Reals, Reals]:
         import cv2

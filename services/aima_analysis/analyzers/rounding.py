@@ -1,5 +1,8 @@
 """How numbers in findings are rounded: enough to be useful, too coarse to carry a machine's noise."""
 
+import numpy as np
+import numpy.typing as npt
+
 from aima_common.contracts.media import Region
 
 
@@ -11,6 +14,12 @@ def seconds(value: float) -> float:
 def fraction(value: float) -> float:
     """Round a confidence or a share to one ten-thousandth, within 0..1."""
     return min(1.0, max(0.0, round(float(value), 4)))
+
+
+def unit(vector: npt.NDArray[np.float32]) -> list[float]:
+    """Scale a vector to length one, rounded to a millionth."""
+    length = float(np.linalg.norm(vector.astype(np.float64)))
+    return [round(float(value) / max(length, 1e-12), 6) for value in vector]
 
 
 def region(left: float, top: float, right: float, bottom: float) -> Region:

@@ -10,7 +10,8 @@ import pytest
 from aima_analysis.analyzers import pictures
 from aima_analysis.analyzers.analyzer import DerivativeError
 from aima_analysis.analyzers.enrichment import letters
-from aima_analysis.analyzers.labels import likeliest, shares, unit, words
+from aima_analysis.analyzers.labels import likeliest, shares, words
+from aima_analysis.analyzers.rounding import unit
 from aima_analysis.analyzers.sightings import Sighting
 from aima_analysis.analyzers.text import enlargement, lines_of, plain, same_line
 from aima_common.contracts.derivatives import Frame
