@@ -23,7 +23,7 @@ NOBODY = "127.0.0.1:9"
 
 @pytest.fixture
 async def bus(kafka_address: str) -> AsyncIterator[KafkaBus]:
-    async with KafkaBus.open(KafkaSettings(kafka_address, timeout_seconds=2.0)) as plug:
+    async with KafkaBus.open(KafkaSettings(kafka_address, timeout_seconds=2.0, session_seconds=6.0)) as plug:
         yield plug
 
 
@@ -67,7 +67,7 @@ async def test_a_member_outlasts_a_pause_of_kafka(bus: KafkaBus, topic: str, kaf
 
 
 async def test_where_nobody_listens_everything_says_so() -> None:
-    async with KafkaBus.open(KafkaSettings(NOBODY, timeout_seconds=2.0)) as bus:
+    async with KafkaBus.open(KafkaSettings(NOBODY, timeout_seconds=2.0, session_seconds=6.0)) as bus:
         with pytest.raises(UnavailableError):
             await bus.ensure_topics({"topic": 1})
         with pytest.raises(UnavailableError):

@@ -187,29 +187,31 @@ class KafkaBus:
     async def subscribe(self, group: str, topics: Sequence[str]) -> AsyncIterator["KafkaSubscription"]:
         """Join a group; leave it, without a commit, at the end."""
         await self._require(set(topics))
+        session, timeout = self._settings.session_seconds, self._settings.timeout_seconds
         consumer = AIOKafkaConsumer(
-            **self._settings.client(),
+            **self._settings.client()
+            # Joining takes as long as the slowest member, which must not look like a lost connection.
+            | {"request_timeout_ms": round((session + timeout) * 1000)},
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
-            session_timeout_ms=round(self._settings.session_seconds * 1000),
-            heartbeat_interval_ms=round(self._settings.session_seconds * 1000 / 9),
-            # Shorter than a request may take, or waiting for a slow member would look like a lost connection.
-            rebalance_timeout_ms=round(self._settings.timeout_seconds * 1000 * 2 / 3),
+            session_timeout_ms=round(session * 1000),
+            rebalance_timeout_ms=round(session * 1000),
+            heartbeat_interval_ms=round(session * 1000 / 9),
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
             fetch_max_bytes=FETCH_BYTES,
             partition_assignment_strategy=(StickyPartitionAssignor,),
         )
-        member = KafkaSubscription(consumer, self._settings.timeout_seconds)
+        member = KafkaSubscription(consumer, timeout)
         consumer.subscribe(list(topics), listener=member)
         try:
-            async with _bounded(self._settings.timeout_seconds + self._settings.session_seconds):
+            async with _bounded(session + timeout):
                 await consumer.start()
             yield member
         finally:
             with contextlib.suppress(TimeoutError, KafkaError):
-                await asyncio.wait_for(asyncio.shield(consumer.stop()), self._settings.timeout_seconds)
+                await asyncio.wait_for(asyncio.shield(consumer.stop()), timeout)
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         """Count the records behind which this group's commits are."""
