@@ -40,11 +40,17 @@ test: setup-dev models ## run every test this machine has the means for; say wha
 	@$(BIN)/pytest -rs $(PYTEST_ARGS)
 
 .PHONY: check
-check: setup-dev ## style, types, who may import whom, generated files
+check: style types layers generated ## style, types, who may import whom, generated files
+
+.PHONY: style types layers generated
+style: setup-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+types: setup-dev
 	@$(BIN)/mypy
+layers: setup-dev
 	@$(BIN)/lint-imports --no-logo
+generated: setup-dev
 	@$(BIN)/python -m aima_common.contracts --check
 
 .PHONY: fmt
