@@ -29,16 +29,18 @@ class Inputs:
         return sum(_size(path) for path in self.files)
 
 
-def collect(paths: Iterable[Path]) -> Inputs:
+def collect(paths: Iterable[Path], leave_out: Iterable[Path] = ()) -> Inputs:
     """Find the files of files and folders, each once, in the order of their names.
 
-    Hidden files and what is not a file are left out of folders; a path that was named and cannot be
-    sent is a refusal, and so is a folder without files. The others go on.
+    Hidden files, what is not a file, and what `leave_out` names (AIMA's own folders and results) are
+    left out of folders; a path that was named and cannot be sent is a refusal, and so is a folder
+    without files. The others go on.
     """
     found = Inputs()
     seen: set[Path] = set()
+    ours = frozenset(path.resolve() for path in leave_out)
     for path in paths:
-        for file in _files(path, found.refused):
+        for file in _files(path, found.refused, ours):
             place = Path(os.path.abspath(file))  # noqa: PTH100 - a link stays the link that was named
             if place not in seen:
                 seen.add(place)
@@ -46,7 +48,7 @@ def collect(paths: Iterable[Path]) -> Inputs:
     return found
 
 
-def _files(path: Path, refused: list[Refusal]) -> Iterator[Path]:
+def _files(path: Path, refused: list[Refusal], ours: frozenset[Path]) -> Iterator[Path]:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -56,7 +58,7 @@ def _files(path: Path, refused: list[Refusal]) -> Iterator[Path]:
         refused.append(Refusal(shown(path), _why(error), "Check the path and its permissions."))
         return
     if stat.S_ISDIR(mode):
-        yield from _in_folder(path, refused)
+        yield from _in_folder(path, refused, ours)
     elif not stat.S_ISREG(mode):
         refused.append(Refusal(shown(path), "it is neither a file nor a folder", "Name files or folders of media."))
     elif (refusal := unreadable(path)) is not None:
@@ -65,7 +67,7 @@ def _files(path: Path, refused: list[Refusal]) -> Iterator[Path]:
         yield path
 
 
-def _in_folder(folder: Path, refused: list[Refusal]) -> Iterator[Path]:
+def _in_folder(folder: Path, refused: list[Refusal], ours: frozenset[Path]) -> Iterator[Path]:
     count = 0
     before = len(refused)
 
@@ -74,10 +76,11 @@ def _in_folder(folder: Path, refused: list[Refusal]) -> Iterator[Path]:
         refused.append(Refusal(shown(name), _why(error), "Allow reading it, for instance with chmod."))
 
     for root, folders, names in os.walk(folder, onerror=failed):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        place = Path(root).resolve()
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and place / name not in ours)
         for name in sorted(names):
             path = Path(root) / name
-            if name.startswith(".") or not path.is_file():
+            if name.startswith(".") or place / name in ours or not path.is_file():
                 continue
             count += 1
             if (refusal := unreadable(path)) is not None:

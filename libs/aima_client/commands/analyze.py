@@ -34,7 +34,10 @@ A file that cannot be used is named with the reason; the others go on.
   1  failure
 """
 
-Paths = Annotated[list[Path], typer.Argument(help="Files and folders. Hidden files in folders are left out.")]
+Paths = Annotated[
+    # One that cannot be read is named later, with the reason; the others go on.
+    list[Path], typer.Argument(readable=False, help="Files and folders. Hidden files in folders are left out.")
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for dossier.json and dossier.html.")]
 Case = Annotated[str | None, typer.Option(help="Name of the case. An open case of this name is gone on with.")]
 Data = Annotated[Path | None, typer.Option(help="Folder where AIMA keeps everything. (default: your data folder)")]
@@ -94,8 +97,12 @@ def _analyze(wish: "Wish", data: Path | None, *, as_json: bool) -> Exit:
     from aima_client import inputs, summary
     from aima_client.analysis import analyse, announce
     from aima_client.client import Client
+    from aima_client.embedded import default_data
 
-    found = inputs.collect(wish.paths)
+    results = (wish.folder / name for name in ("dossier.json", "dossier.html"))
+    named = {path.resolve() for path in wish.paths}
+    own = [path for path in (wish.folder, data or default_data()) if path.resolve() not in named]
+    found = inputs.collect(wish.paths, [*own, *results])
     announce(found, err)
     if not found.files:
         complain("there is nothing to analyse", "Name files, or folders with files in them.")

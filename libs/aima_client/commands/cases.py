@@ -14,7 +14,7 @@ CaseArgument = Annotated[str, typer.Argument(help="A case's name or id.")]
 
 
 def upload(
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders.")],
+    paths: Annotated[list[Path], typer.Argument(readable=False, help="Files and folders.")],
     case: Annotated[str, typer.Option(help="Name or id of the case; made when there is none.")],
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
