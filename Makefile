@@ -66,6 +66,10 @@ cover: setup-dev ## unit, service and simulation tests with line and branch cove
 contracts: setup-dev ## write docs/generated anew from the contracts
 	@$(BIN)/python -m aima_common.contracts
 
+.PHONY: chaos
+chaos: setup-dev models ## kill AIMA at random moments, prove that nothing is lost (CHAOS="--seed 7 --kills 10 --minutes 5")
+	@$(BIN)/python -m tests.chaos $(CHAOS)
+
 bench-%: setup-dev models ## run one benchmark, such as bench-pipeline
 	@$(BIN)/python -m benchmarks.$*
 

@@ -13,6 +13,7 @@ from aima_common.ids import job_id
 from aima_common.jobs import JobKind, Ledger, new_job
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
+from aima_common.urgency import WEIGHTS
 from aima_scheduler import domain
 
 RUN_OPEN = ("accepted", "preparing", "analysing", "fusing")
@@ -139,9 +140,12 @@ class Runs:
         await self._move(run, run.state, {}, cause, [], inbox=cause)
 
     async def hasten(self, run: Document, priority: Priority, cause: str) -> None:
-        """Raise the priority of a run and of its jobs that have not begun."""
-        change = Change(set={"priority": priority.value})
+        """Note that an open run is wanted once more; a higher priority becomes its own and its waiting jobs'."""
+        higher = WEIGHTS[priority] > WEIGHTS[Priority(run.body["priority"])]
+        change = Change(set={"priority": priority.value} if higher else {})
         await self._documents.transition("runs", run.id, change=change, inbox=cause)
+        if not higher:
+            return
         for job in await self._jobs_of(run, ("ready",)):
             await self._documents.transition("jobs", job.id, expect=Expect(state="ready"), change=change)
 

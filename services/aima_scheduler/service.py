@@ -18,7 +18,6 @@ from aima_common.jobs import JobKind, Ledger
 from aima_common.ports import Ports
 from aima_common.ports.documents import Document, Insert
 from aima_common.runtime.telemetry import READY_JOBS
-from aima_common.urgency import WEIGHTS
 from aima_scheduler import domain
 from aima_scheduler.dispatch import Dispatcher
 from aima_scheduler.runs import REVIVABLE, RUN_OPEN, Runs
@@ -166,7 +165,7 @@ class Scheduler:
             await self._runs.revive(run, cause)
         elif run is not None and run.state in RUN_TERMINAL:
             await self._runs.tell_again(run, cause)
-        elif run is not None and WEIGHTS[priority] > WEIGHTS[Priority(run.body["priority"])]:
+        elif run is not None:
             await self._runs.hasten(run, priority, cause)
 
     async def _resync(self, run: Document) -> None:
