@@ -45,9 +45,13 @@ class PreparationPlan:
 class DecoderClient:
     """Decodes media in locked-up processes; starts the server, and starts it again when it dies."""
 
-    def __init__(self, *, unsandboxed: bool = False) -> None:
-        """With `unsandboxed`, the operator accepts in writing that layers which this machine lacks are left out."""
+    def __init__(self, *, unsandboxed: bool = False, on_ended: Callable[[Ended], None] | None = None) -> None:
+        """With `unsandboxed`, the operator accepts in writing that layers which this machine lacks are left out.
+
+        `on_ended` is told how every decoding process ended, and what it took.
+        """
         self._unsandboxed = unsandboxed
+        self._on_ended = on_ended
         self._numbers = itertools.count(1)
         self._server: Connection | None = None
         self._starting = asyncio.Lock()
@@ -99,7 +103,9 @@ class DecoderClient:
             async for event in decoding.events():
                 yield event
         finally:
-            await decoding.end()
+            ended = await decoding.end()
+            if ended is not None and self._on_ended is not None:
+                self._on_ended(ended)
 
     async def _running(self) -> Connection:
         async with self._starting:
@@ -199,15 +205,16 @@ class _Decoding:
     async def _ended(self) -> Ended:
         return await self._ending
 
-    async def end(self) -> None:
-        """See the process off: it is gone, and its descriptors too, when this returns."""
+    async def end(self) -> Ended | None:
+        """See the process off: it is gone when this returns. None when the server was lost."""
         if self._transport is not None:
             self._transport.close()
-        if not self._ending.done():
-            if not self._finished:
-                await asyncio.shield(self._kill())
-            with contextlib.suppress(TransientError):
-                await asyncio.shield(self._ending)
+        if not self._ending.done() and not self._finished:
+            await asyncio.shield(self._kill())
+        try:
+            return await asyncio.shield(self._ending)
+        except TransientError:
+            return None
 
 
 def _why_it_ended(ended: Ended) -> Exception:

@@ -32,6 +32,8 @@ class Recipe:
     key_every: int = 18
     options: Mapping[str, str] | None = None
     index_first: bool = False
+    grain: bool = False
+    """Noise that no encoder can make small."""
 
 
 def picture_of(number: int, recipe: Recipe) -> Pixels:
@@ -41,6 +43,8 @@ def picture_of(number: int, recipe: Recipe) -> Pixels:
     pixels[..., 0] += np.uint8(number * 7 % 120)
     left = number * 5 % recipe.width
     pixels[:, left : left + 12] = 255
+    if recipe.grain:
+        pixels ^= np.random.default_rng(number).integers(0, 128, pixels.shape, dtype=np.uint8)
     return pixels
 
 
