@@ -105,6 +105,19 @@ async def test_a_document_that_changes_for_ever_remembers_the_newest(
     assert (await documents.transition("jobs", "j1", inbox="m2")).applied
 
 
+async def test_a_process_relays_only_what_it_is_told_to(
+    documents: MongoDocuments, mongod_uri: str, database: str
+) -> None:
+    for collection, state in (("jobs", "ready"), ("keys", "active")):
+        said = [Record("told", "k", collection.encode())]
+        await documents.insert(collection, Insert("d1", "acme", state, {}), outbox=said)
+    heard = {}
+    for relayed in (["keys"], ["jobs", "keys"], []):
+        async with MongoDocuments.open(mongod_uri, database, collections=FEW, relayed=relayed) as plug:
+            heard["+".join(relayed)] = [entry.record.value for entry in await plug.outbox()]
+    assert heard == {"keys": [b"keys"], "jobs+keys": [b"jobs", b"keys"], "": []}
+
+
 async def test_every_declared_index_is_made_and_opening_again_changes_nothing(mongod_uri: str, database: str) -> None:
     for _ in range(2):
         async with MongoDocuments.open(mongod_uri, database) as documents:

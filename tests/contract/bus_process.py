@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from aima_common.adapters.embedded.bus import SqliteBus
-from aima_common.adapters.kafka_bus import KafkaBus, KafkaSettings
+from aima_common.adapters.kafka_bus import KafkaBus
+from aima_common.adapters.kafka_settings import KafkaSettings
 from aima_common.ports.bus import Bus, Record
 
 SESSION_SECONDS = 2.0

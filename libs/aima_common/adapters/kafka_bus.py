@@ -5,11 +5,8 @@ No Kafka transactions: a record is appended at least once, and what it leads to 
 
 import asyncio
 import contextlib
-import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import structlog
@@ -25,6 +22,7 @@ from aiokafka.errors import (
     for_code,
 )
 
+from aima_common.adapters.kafka_settings import KafkaSettings
 from aima_common.errors import PermanentError, UnavailableError
 from aima_common.ports.bus import Delivery, Record
 
@@ -40,42 +38,6 @@ STALL_SECONDS = 60.0
 """A member that stands still this long while its partitions grow has silently stopped (aiokafka issues 625, 1037)."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class KafkaSettings:
-    """How to reach and use a Kafka cluster."""
-
-    bootstrap: str
-    timeout_seconds: float = 30.0
-    """How long one operation may take. Running out of it leaves its outcome unknown."""
-    session_seconds: float = 45.0
-    """How long a member may be silent before the others take its partitions."""
-    replication: int | None = None
-    """Copies of new topics; None takes the brokers' default. From three on, two must have a record."""
-    retention_seconds: Mapping[str, int] | None = None
-    """How long topics keep records; a topic that is not named follows the brokers' default."""
-    user: str | None = None
-    password: str | None = None
-    """For SASL SCRAM-SHA-512, when given."""
-    authority: Path | None = None
-    """Certificates to trust; turns TLS on."""
-
-    def client(self) -> dict[str, Any]:
-        """Return the arguments that every kind of client takes."""
-        protocol = ("SASL_" if self.user else "") + ("SSL" if self.authority else "PLAINTEXT")
-        common = {
-            "bootstrap_servers": self.bootstrap,
-            "client_id": "aima",
-            "security_protocol": protocol,
-            "request_timeout_ms": round(self.timeout_seconds * 1000),
-        }
-        if self.authority:
-            common["ssl_context"] = ssl.create_default_context(cafile=str(self.authority))
-        if self.user:
-            login = {"sasl_plain_username": self.user, "sasl_plain_password": self.password}
-            common |= {"sasl_mechanism": "SCRAM-SHA-512", **login}
-        return common
 
 
 class KafkaBus:

@@ -56,8 +56,9 @@ MEANINGFUL = ["string", "int", "long", "double", "bool"]
 class MongoDocuments:
     """The MongoDB plug of `Documents`."""
 
-    def __init__(self, database: Any, collections: Sequence[Collection]) -> None:
+    def __init__(self, database: Any, collections: Sequence[Collection], relayed: Sequence[str]) -> None:
         self._database = database
+        self._relayed = list(relayed)
         self._collections = {collection.name: database[collection.name] for collection in collections}
         self._streams = database[STREAMS]
         self._listener: Callable[[], None] = lambda: None
@@ -70,9 +71,14 @@ class MongoDocuments:
         database: str,
         *,
         collections: Sequence[Collection] = COLLECTIONS,
+        relayed: Sequence[str] | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> AsyncIterator[Self]:
-        """Connect, and make the collections' indexes; raise `UnavailableError` when MongoDB does not answer."""
+        """Connect, and make the collections' indexes; raise `UnavailableError` when MongoDB does not answer.
+
+        `relayed` names the collections whose outboxes this process publishes, all of them by default. Where every
+        service is a process of its own, each relays what it owns, or everything would be said once per process.
+        """
         client: Any = AsyncIOMotorClient(
             uri,
             appname="aima",
@@ -87,7 +93,8 @@ class MongoDocuments:
         )
         try:
             await _ensure_indexes(durable, collections)
-            yield cls(durable, collections)
+            names = [collection.name for collection in collections]
+            yield cls(durable, collections, names if relayed is None else relayed)
         finally:
             client.close()
 
@@ -186,12 +193,12 @@ class MongoDocuments:
         return bool(done.deleted_count)
 
     async def outbox(self, limit: int = 500) -> Sequence[OutboxEntry]:
-        """Read the oldest entries that wait, over all collections."""
-        if limit < 1:
+        """Read the oldest entries that wait, over all collections that this process relays."""
+        if limit < 1 or not self._relayed:
             return []
-        names = list(self._collections)
+        first = self._collections[self._relayed[0]]
         with _translated():
-            found = await self._collections[names[0]].aggregate(pipelines.waiting(names, limit)).to_list(limit)
+            found = await first.aggregate(pipelines.waiting(self._relayed, limit)).to_list(limit)
         return [_outbox_entry(one) for one in found]
 
     async def published(self, tokens: Sequence[str]) -> None:

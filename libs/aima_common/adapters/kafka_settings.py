@@ -1,0 +1,43 @@
+"""How to reach and use a Kafka cluster."""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class KafkaSettings:
+    """How to reach and use a Kafka cluster."""
+
+    bootstrap: str
+    timeout_seconds: float = 30.0
+    """How long one operation may take. Running out of it leaves its outcome unknown."""
+    session_seconds: float = 45.0
+    """How long a member may be silent before the others take its partitions."""
+    replication: int | None = None
+    """Copies of new topics; None takes the brokers' default. From three on, two must have a record."""
+    retention_seconds: Mapping[str, int] | None = None
+    """How long topics keep records; a topic that is not named follows the brokers' default."""
+    user: str | None = None
+    password: str | None = None
+    """For SASL SCRAM-SHA-512, when given."""
+    authority: Path | None = None
+    """Certificates to trust; turns TLS on."""
+
+    def client(self) -> dict[str, Any]:
+        """Return the arguments that every kind of client takes."""
+        protocol = ("SASL_" if self.user else "") + ("SSL" if self.authority else "PLAINTEXT")
+        common = {
+            "bootstrap_servers": self.bootstrap,
+            "client_id": "aima",
+            "security_protocol": protocol,
+            "request_timeout_ms": round(self.timeout_seconds * 1000),
+        }
+        if self.authority:
+            common["ssl_context"] = ssl.create_default_context(cafile=str(self.authority))
+        if self.user:
+            login = {"sasl_plain_username": self.user, "sasl_plain_password": self.password}
+            common |= {"sasl_mechanism": "SCRAM-SHA-512", **login}
+        return common
