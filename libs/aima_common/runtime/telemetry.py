@@ -1,7 +1,9 @@
 """Metrics, each declared once, and the set-up of logs."""
 
+import contextlib
 import logging
 import sys
+from typing import TextIO, cast
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
@@ -25,6 +27,19 @@ READY_JOBS = Gauge("aima_ready_jobs", "Ready, unleased jobs in the store", ["kin
 VIOLATIONS = Counter("aima_invariant_violations_total", "Broken invariants found by the auditor", ["invariant"])
 
 
+class _PatientStream:
+    """Standard error that loses what cannot be written: a disk that is full of logs must not end the work."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+
 def configure_logs(level: str = "INFO", *, machine_readable: bool | None = None) -> None:
     """Send structured logs to standard error: JSON lines when nobody watches, colours when somebody does."""
     as_json = not sys.stderr.isatty() if machine_readable is None else machine_readable
@@ -38,6 +53,6 @@ def configure_logs(level: str = "INFO", *, machine_readable: bool | None = None)
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _PatientStream())),
         cache_logger_on_first_use=False,
     )
