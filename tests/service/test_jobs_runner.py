@@ -1,0 +1,258 @@
+"""The loop that claims, renews and commits, with a heart that beats fast."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aima_common.contracts import messages as m
+from aima_common.contracts.media import Priority
+from aima_common.contracts.telling import tell
+from aima_common.errors import PermanentError, TransientError, UnavailableError
+from aima_common.jobs import Done, Failure, Held, JobKind, JobRunner, Ledger, ledger, new_job, runner
+from aima_common.ports.bus import Record
+from aima_common.ports.documents import Change, Expect, Lease
+from tests.service.stage import NOW, TENANT, Stage, staged
+
+BEAT = 0.02
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", BEAT)
+    monkeypatch.setattr(runner, "POLL_SECONDS", BEAT)
+    async with staged(tmp_path) as found:
+        yield found
+
+
+async def add(stage: Stage, identity: str, priority: Priority = Priority.NORMAL) -> None:
+    job = new_job(identity, TENANT, JobKind.FUSE, submitted_at=NOW, priority=priority, medium="m", run="r")
+    assert await stage.ledger.add(job)
+
+
+@contextlib.asynccontextmanager
+async def running(stage: Stage, work: Callable[[Held], Awaitable[Done]], **options: Any) -> AsyncIterator[JobRunner]:
+    options = {"slots": 2, **options}
+    worker = JobRunner(stage.ledger, JobKind.FUSE, work, **options)
+    life = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        life.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await life
+
+
+async def state_becomes(stage: Stage, identity: str, *states: str) -> str:
+    async with asyncio.timeout(10):
+        while (state := (await stage.one("jobs", identity)).state) not in states:
+            await asyncio.sleep(BEAT / 2)
+    return state
+
+
+def retry_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def same_verdict_without_pause(attempts: int, failure: Failure, rng: Any) -> Any:
+        verdict = real(attempts, failure, rng)
+        return type(verdict)(verdict.state, 0.0, verdict.counts)
+
+    real = ledger.after_failure
+    monkeypatch.setattr(ledger, "after_failure", same_verdict_without_pause)
+
+
+async def test_what_a_job_made_is_committed_with_its_messages(stage: Stage) -> None:
+    record = tell(m.MediumErased(medium="m"), tenant=TENANT, key="m", cause="c", time=NOW)
+
+    async def work(held: Held) -> Done:
+        return Done({"result": held.id}, [record])
+
+    await add(stage, "job")
+    async with running(stage, work):
+        await state_becomes(stage, "job", "done")
+    assert (await stage.one("jobs", "job")).body["result"] == "job"
+    assert await stage.told() == [m.MediumErased(medium="m")]
+
+
+async def test_slots_bound_what_runs_and_one_interactive_job_goes_beyond(stage: Stage) -> None:
+    now_running: set[str] = set()
+    go_on = asyncio.Event()
+
+    async def work(held: Held) -> Done:
+        now_running.add(held.id)
+        await go_on.wait()
+        return Done()
+
+    for number in range(4):
+        await add(stage, f"normal-{number}")
+    async with running(stage, work) as worker:
+        await state_becomes(stage, "normal-1", "leased")
+        await add(stage, "urgent", Priority.CRITICAL)
+        worker.wake()
+        await state_becomes(stage, "urgent", "leased")
+        await add(stage, "urgent too", Priority.HIGH)
+        await asyncio.sleep(BEAT * 10)
+        assert now_running == {"normal-0", "normal-1", "urgent"}
+        go_on.set()
+        for name in ("normal-0", "normal-1", "normal-2", "normal-3", "urgent", "urgent too"):
+            await state_becomes(stage, name, "done")
+
+
+async def test_a_long_job_keeps_its_lease_by_its_heartbeat(stage: Stage) -> None:
+    enough = asyncio.Event()
+
+    async def work(held: Held) -> Done:
+        await enough.wait()
+        return Done()
+
+    await add(stage, "job")
+    async with running(stage, work):
+        await state_becomes(stage, "job", "leased")
+        first = (await stage.one("jobs", "job")).lease_until
+        async with asyncio.timeout(10):
+            while (await stage.one("jobs", "job")).lease_until == first:
+                await asyncio.sleep(BEAT)
+        enough.set()
+        await state_becomes(stage, "job", "done")
+
+
+async def test_a_cancelled_job_stops_at_the_next_heartbeat(stage: Stage) -> None:
+    stopped = asyncio.Event()
+
+    async def work(held: Held) -> Done:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+        return Done()
+
+    await add(stage, "job")
+    async with running(stage, work):
+        await state_becomes(stage, "job", "leased")
+        assert await stage.ledger.cancel(await stage.one("jobs", "job"))
+        await asyncio.wait_for(stopped.wait(), 10)
+    assert (await stage.one("jobs", "job")).state == "cancelled"
+
+
+async def test_work_whose_lease_was_taken_is_dropped_and_commits_nothing(stage: Stage) -> None:
+    made = asyncio.Event()
+
+    async def work(held: Held) -> Done:
+        if held.epoch == 1:
+            taken = Lease("somebody else", 60)
+            await stage.ports.documents.transition("jobs", held.id, expect=Expect(epoch=1), lease=taken)
+            made.set()
+        return Done({"result": f"of epoch {held.epoch}"})
+
+    await add(stage, "job")
+    async with running(stage, work):
+        await made.wait()
+        await asyncio.sleep(BEAT * 10)
+        job = await stage.one("jobs", "job")
+    assert (job.state, job.holder, job.epoch, job.body["result"]) == ("leased", "somebody else", 2, None)
+
+
+async def test_a_holder_that_cannot_renew_drops_its_work_before_its_lease_ends(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "SELF_FENCE_SECONDS", BEAT * 3)
+    dropped = asyncio.Event()
+
+    async def away(self: Ledger, held: Held, progress: object = None) -> None:
+        raise UnavailableError("the store is away")
+
+    async def work(held: Held) -> Done:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            dropped.set()
+        return Done()
+
+    monkeypatch.setattr(Ledger, "renew", away)
+    await add(stage, "job")
+    async with running(stage, work):
+        await asyncio.wait_for(dropped.wait(), 10)
+
+
+async def test_work_that_keeps_failing_is_tried_again_and_then_dead_with_a_message_each_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retry_at_once(monkeypatch)
+    seen: list[int] = []
+
+    async def work(held: Held) -> Done:
+        seen.append(held.epoch)
+        raise TransientError("not now", code="busy")
+
+    def on_failure(held: Held, failure: Failure) -> dict[str, list[Record]]:
+        told = m.MediumRejected(medium="m", code=failure.code, reason=f"epoch {held.epoch}", failed=True)
+        return {state: [tell(told, tenant=TENANT, key="m", cause=state, time=NOW)] for state in ("ready", "dead")}
+
+    await add(stage, "job")
+    async with running(stage, work, on_failure=on_failure):
+        await state_becomes(stage, "job", "dead")
+    assert seen == [1, 2, 3, 4]
+    assert [told.reason for told in await stage.told()] == [f"epoch {n}" for n in seen]
+
+
+async def test_what_cannot_work_is_dead_at_once_and_an_unknown_error_after_a_second_try(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retry_at_once(monkeypatch)
+
+    async def work(held: Held) -> Done:
+        raise PermanentError("damaged", code="corrupt") if held.id == "damaged" else ValueError("a bug")
+
+    await add(stage, "damaged")
+    await add(stage, "bug")
+    async with running(stage, work):
+        assert await state_becomes(stage, "damaged", "dead") == await state_becomes(stage, "bug", "dead")
+    codes = {name: [e["code"] for e in (await stage.one("jobs", name)).body["errors"]] for name in ("damaged", "bug")}
+    assert codes == {"damaged": ["corrupt"], "bug": ["unknown", "unknown"]}
+
+
+async def test_a_failing_job_does_not_hinder_the_next(stage: Stage) -> None:
+    async def work(held: Held) -> Done:
+        if held.id == "a-bad":
+            raise PermanentError("no")
+        return Done()
+
+    await add(stage, "a-bad")
+    await add(stage, "b-good")
+    async with running(stage, work, slots=1):
+        await state_becomes(stage, "b-good", "done")
+    assert (await stage.one("jobs", "a-bad")).state == "dead"
+
+
+async def test_at_shutdown_unfinished_work_is_given_back_uncounted(stage: Stage) -> None:
+    async def work(held: Held) -> Done:
+        await asyncio.Event().wait()
+        return Done()
+
+    await add(stage, "job")
+    async with running(stage, work):
+        await state_becomes(stage, "job", "leased")
+    job = await stage.one("jobs", "job")
+    assert (job.state, job.body["attempts"], job.holder) == ("ready", 0, None)
+
+
+async def test_stopping_a_job_by_name_stops_it_without_waiting_for_the_heart(stage: Stage) -> None:
+    began, stopped = asyncio.Event(), asyncio.Event()
+
+    async def work(held: Held) -> Done:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+        return Done()
+
+    await add(stage, "job")
+    async with running(stage, work) as worker:
+        await began.wait()
+        await stage.ports.documents.transition("jobs", "job", change=Change(state="cancelled"), release=True)
+        worker.stop("job")
+        worker.stop("a job that does not run")
+        await asyncio.wait_for(stopped.wait(), 10)
+    assert (await stage.one("jobs", "job")).state == "cancelled"
