@@ -121,12 +121,14 @@ def _unlucky(outcome: Outcome) -> Table | None:
     table.add_column(style="yellow", overflow="fold", max_width=36)
     table.add_column(overflow="fold")
     for name, reason, remedy in lines[:MOST_LINES]:
-        table.add_row(
-            escape(printable(name)), f"{escape(reason or 'no reason is known')}  [dim]{escape(remedy or '')}[/]"
-        )
+        table.add_row(escape(printable(name)), f"{escape(reason or 'no reason is known')}" + _advice(remedy))
     if len(lines) > MOST_LINES:
         table.add_row("…", f"and {len(lines) - MOST_LINES} more, all in the dossier")
     return table
+
+
+def _advice(remedy: str | None) -> str:
+    return f"\n[dim]→ {escape(remedy)}[/]" if remedy else ""
 
 
 def _effort(outcome: Outcome) -> Text:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -32,6 +32,14 @@ found = golden(ModelStore(), sys.argv[1])
 print(json.dumps({"passed": found.passed, "detail": found.detail, "remedy": found.remedy}))
 """
 """A model is tried in a process of its own: what it loads is gone with it, and so is what it breaks."""
+
+
+SANDBOX = """
+import dataclasses, json
+from aima_preprocessing.sandbox import try_layers
+print(json.dumps([dataclasses.asdict(layer) for layer in try_layers()]))
+"""
+"""Layers once put up stay up, so they are tried elsewhere, too."""
 
 
 @dataclass(frozen=True)
@@ -109,18 +117,23 @@ def _disk(data: Path | None) -> Iterator[Finding]:
 
 
 def _sandbox() -> Iterator[Finding]:
-    command = [sys.executable, "-m", "aima_preprocessing.sandbox", "--probe"]
     remedy = "Media are refused without it; AIMA_UNSANDBOXED=yes takes the risk knowingly."
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
-        layers = json.loads(done.stdout)
-    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        layers = _asked(SANDBOX, timeout=PROBE_SECONDS)
+    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
         yield Finding("sandbox", ok=False, detail=f"it cannot be tried: {error}", remedy=remedy)
         return
-    named = layers.get("layers", layers)
-    lacking = [name for name, state in named.items() if state not in {True, "ok"}] if isinstance(named, dict) else []
-    detail = ", ".join(f"{name}: {'ok' if state is True else state}" for name, state in dict(named).items())
-    yield Finding("sandbox", not lacking and done.returncode == 0, detail, remedy)
+    lacking = [f"{layer['name']} ({layer['detail']})" for layer in layers if not layer["active"]]
+    held = ", ".join(layer["name"] for layer in layers if layer["active"])
+    detail = f"lacks {', '.join(lacking)}" if lacking else f"holds: {held}"
+    yield Finding("sandbox", not lacking, detail, remedy)
+
+
+def _asked(program: str, *arguments: str, timeout: float) -> Any:
+    """Run a program in a process of its own; return the JSON that it ends with."""
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _instances() -> Iterator[Finding]:
@@ -139,10 +152,8 @@ def _models() -> Iterator[Finding]:
     from aima_models.store import ModelStore
 
     for name in ModelStore().manifests:
-        command = [sys.executable, "-c", GOLDEN, name]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=GOLDEN_SECONDS, check=False)
-            answer = json.loads(done.stdout.splitlines()[-1])
+            answer = _asked(GOLDEN, name, timeout=GOLDEN_SECONDS)
             yield Finding(f"model {name}", answer["passed"], answer["detail"], answer["remedy"])
         except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
             yield Finding(

@@ -4,6 +4,7 @@ const KEY = "aima-key";
 const LIST_MILLISECONDS = 10_000;
 const SETTLE_MILLISECONDS = 300;
 const MOST_MEDIA = 200;
+const MOST_STREAMS = 3;      // browsers hold six connections to one place; the other cases are asked for with the list
 
 const ENDS = new Set(["analysed", "rejected", "failed", "cancelled", "erased"]);
 const WORDS = {
@@ -93,9 +94,13 @@ function draw(one) {
   if (finished || one.state === "cancelled") {
     entry.following?.abort();
     entry.following = null;
-  } else if (!entry.following) {
+  } else if (!entry.following && streams() < MOST_STREAMS) {
     follow(entry);
   }
+}
+
+function streams() {
+  return [...shown.values()].filter((entry) => entry.following).length;
 }
 
 function progress(one, finished) {
