@@ -51,9 +51,9 @@ def fail(error: ClientError, status: Exit = Exit.FAILURE) -> NoReturn:
 
 def complain(what: str, remedy: str = "") -> None:
     """Say what is wrong, and what to do."""
-    err.print(f"[bold red]✗[/] {escape(what)}")
+    err.print(f"[bold red]✗[/] {escape(what)}", soft_wrap=True)
     if remedy:
-        err.print(f"  [dim]→[/] {escape(remedy)}")
+        err.print(f"  [dim]→[/] {escape(remedy)}", soft_wrap=True)
 
 
 def emit(value: Any) -> None:

@@ -166,6 +166,7 @@ async def test_the_command_makes_keys(doors: Any) -> None:
         (["analyze", "/no/such/path", "--out", "o"], "there is no such file or folder"),
         (["analyze", "x"], "--out"),
         (["analyze", "x", "--out", "o", "--priority", "now"], "'now' is not one of"),
+        (["analyze", __file__, "--out", "/proc/nowhere"], "cannot be written to"),
         (["cancel"], "name either a case"),
         (["nonsense"], "No such command"),
     ],
@@ -174,6 +175,15 @@ def test_wrong_usage_is_exit_status_2_and_says_what_to_do(arguments: list[str], 
     done = CliRunner().invoke(app, arguments, env={"AIMA_STATE": str(tmp_path), "COLUMNS": "200"})
     assert done.exit_code == 2, done.output
     assert words in done.output
+
+
+def test_the_doctor_says_what_there_is(tmp_path: Path) -> None:
+    environment = {"AIMA_STATE": str(tmp_path), "AIMA_DATA": str(tmp_path)}
+    done = CliRunner().invoke(app, ["doctor", "--no-models", "--json"], env=environment)
+    found = {line["check"]: line for line in json.loads(done.stdout)}
+    assert set(found) == {"python", "packages", "ports", "disk", "sandbox", "instances"}
+    assert found["ports"]["ok"]
+    assert done.exit_code == (0 if all(line["ok"] for line in found.values()) else 1)
 
 
 def test_nobody_at_home_is_said(tmp_path: Path) -> None:

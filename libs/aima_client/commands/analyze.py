@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -107,6 +108,7 @@ def _analyze(wish: "Wish", data: Path | None, *, as_json: bool) -> Exit:
     if not found.files:
         complain("there is nothing to analyse", "Name files, or folders with files in them.")
         return Exit.USAGE
+    _prepare(wish.folder)
     with _aima(data) as (url, key):
 
         async def work() -> summary.Outcome:
@@ -121,6 +123,17 @@ def _analyze(wish: "Wish", data: Path | None, *, as_json: bool) -> Exit:
     if outcome.broken:
         return Exit.FAILURE
     return Exit.SOME_REJECTED if outcome.rejected or outcome.refused else Exit.DONE
+
+
+def _prepare(folder: Path) -> None:
+    """Make the folder of results before any work is done for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        fail(ClientError(f"{folder} cannot be written to: {reason}", remedy="Choose another --out."), Exit.USAGE)
 
 
 @contextlib.contextmanager

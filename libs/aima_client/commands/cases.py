@@ -71,7 +71,7 @@ def watch(case: CaseArgument, as_json: AsJson = False) -> None:  # noqa: FBT002 
     ended = run(work())
     counts = ended["counts"]
     if not as_json:
-        words = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+        words = ", ".join(f"{count} {word}" for word, count in counts.items() if count and word != "items")
         out.print(f"[bold]{escape(ended['name'])}[/]: {words}")
     raise typer.Exit(int(Exit.FAILURE if counts["failed"] else Exit.SOME_REJECTED if counts["rejected"] else Exit.DONE))
 
@@ -194,7 +194,7 @@ def _draw_jobs(found: list[Mapping[str, Any]]) -> None:
 
     table = Table(box=None)
     for name in ("job", "kind", "analyzer", "segment", "state", "tries", "last error"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "job")
     for job in found:
         last = job["errors"][-1]["reason"] if job["errors"] else ""
         segment = "" if job["segment"] is None else str(job["segment"])
