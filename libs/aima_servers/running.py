@@ -1,6 +1,8 @@
 """The servers by name, and several of them running at once."""
 
 import asyncio
+import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,6 +15,7 @@ from aima_servers.processes import Served
 FETCHERS = {"kafka": kafka.fetch, "mongod": mongod.fetch}
 STARTERS = {"kafka": kafka.kafka, "mongod": mongod.mongod}
 NAMES = tuple(STARTERS)
+PREFIX = "aima-servers-"
 
 
 def fetch(*names: str, report: Report = quiet) -> None:
@@ -39,7 +42,8 @@ async def serving(*names: str, report: Report = quiet) -> AsyncIterator[Mapping[
     """
     wanted = names or NAMES
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aima-servers-")))
+        clear_leftovers()
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-")))
         for name in wanted:
             (folder / name).mkdir()
         starting = [stack.enter_async_context(STARTERS[name](folder / name, report)) for name in wanted]
@@ -51,3 +55,11 @@ async def serving(*names: str, report: Report = quiet) -> AsyncIterator[Mapping[
                 raise outcome
             served[name] = outcome
         yield served
+
+
+def clear_leftovers() -> None:
+    """Remove the data of servers whose process was killed before it could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
