@@ -25,11 +25,14 @@ class Assignment:
     """Descriptor of the pipe that takes the events."""
     plan: DecodePlan
     unsandboxed: bool
+    nice: int = 0
+    """How much this process yields to others."""
 
 
 def live(assignment: Assignment, parent: int) -> int:
     """Decode the medium and give the exit status. The process is good for nothing else afterwards."""
     processes.die_with_parent(parent)
+    os.nice(assignment.nice)
     processes.volunteer_for_memory_shortage()
     processes.forbid_inspection()
     source, answer = processes.keep_only(assignment.source, assignment.answer)

@@ -40,6 +40,8 @@ class PreparationPlan:
     limits: Limits = field(default_factory=Limits)
     segments: SegmentPlan = DEFAULT_SEGMENT_PLAN
     threads: int = 1
+    nice: int = 0
+    """How much the decoder yields to others; says nothing about what it makes."""
 
 
 class DecoderClient:
@@ -162,6 +164,7 @@ class _Decoding:
             "segments": asdict(self._plan.segments),
             "start_segment": start_segment,
             "threads": self._plan.threads,
+            "nice": self._plan.nice,
         }
 
     async def events(self) -> AsyncGenerator[Event]:

@@ -83,7 +83,7 @@ class Server:
             start_segment=request["start_segment"],
             threads=request["threads"],
         )
-        assignment = Assignment(source, answer, plan, self._unsandboxed)
+        assignment = Assignment(source, answer, plan, self._unsandboxed, request["nice"])
         parent = os.getpid()
         process = os.fork()
         if process == 0:

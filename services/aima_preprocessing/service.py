@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -21,6 +22,9 @@ from aima_common.runtime.telemetry import DEAD_LETTERS
 from aima_preprocessing.decoder_client import PreparationPlan
 from aima_preprocessing.events import Event, Finished, Probed, SegmentDecoded
 from aima_preprocessing.refusals import MediumRefusedError
+
+BATCH_NICE = 10
+"""Work that nobody waits for gives way to what somebody waits for, by the system's own scheduler."""
 
 
 class Decoder(Protocol):
@@ -120,7 +124,8 @@ class Preprocessing:
             raise PermanentError("the original does not lie on this machine", code="not_local")
         try:
             begun = len(preparation.body["segments"])
-            async with contextlib.aclosing(self._decoder.prepare(path, self._plan, begun)) as events:
+            plan = self._plan if held.interactive else dataclasses.replace(self._plan, nice=BATCH_NICE)
+            async with contextlib.aclosing(self._decoder.prepare(path, plan, begun)) as events:
                 async for event in events:
                     await self._take(held, event)
         except MediumRefusedError as error:
