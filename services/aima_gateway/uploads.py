@@ -79,7 +79,7 @@ class UploadReplicas:
         headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
         headers |= {"Aima-Tenant": actor(request).tenant, **(extra or {})}
         body = request.content if request.can_read_body else None
-        async with self._ask(request.method, request.raw_path, headers, body) as response:
+        async with self._ask(request.method, request.rel_url.raw_path_qs, headers, body) as response:
             back = {name: response.headers[name] for name in PASSED_BACK if name in response.headers}
             return web.Response(status=response.status, body=await response.read() or None, headers=back)
 

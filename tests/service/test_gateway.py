@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -371,3 +372,19 @@ async def test_the_least_loaded_replica_that_answers_is_asked(doors: Any, monkey
     replicas._under_way[living] = 3
     assert (await replicas._by_load())[0] == "http://127.0.0.1:9"
     assert json.dumps(await replicas.alive()) == '"ok"'
+
+
+@pytest.mark.parametrize("target", ["{path}", "http://elsewhere.example{path}", "http://user@127.0.0.1:9{path}"])
+async def test_an_upload_goes_to_upload_whatever_place_its_target_names(doors: Any, target: str) -> None:
+    case = await doors.case()
+    address = urlsplit(doors.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    path = target.format(path=f"/v1/uploads?case={case}&file_name=x")
+    key = doors.http.headers["Authorization"]
+    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Authorization: {key}", "Content-Length: 2", "Connection: close"]
+    writer.write(("\r\n".join(lines) + "\r\n\r\nhi").encode())
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 201"), answer
+    assert await doors.ports.documents.count("items", {"case": case}) == 1
