@@ -83,8 +83,10 @@ class JobRunner:
                     await self._fill()
                 except TransientError as error:
                     log.warning("claiming_waits", kind=self._kind, reason=str(error))
+                # Not `wait_for`: before Python 3.12 it swallows a cancellation that comes together with the answer.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._wake.wait()
         finally:
             tasks = list(self._running.values())
             for task in tasks:
@@ -165,7 +167,8 @@ class JobRunner:
             # The lease runs from some moment after the question, so the answer's delay is not counted in.
             asked = time.monotonic()
             try:
-                await asyncio.wait_for(self._ledger.renew(held), HEARTBEAT_SECONDS * 2)
+                async with asyncio.timeout(HEARTBEAT_SECONDS * 2):
+                    await self._ledger.renew(held)
                 confirmed = asked
             except (TransientError, TimeoutError) as error:
                 if time.monotonic() - confirmed > SELF_FENCE_SECONDS:

@@ -1,6 +1,7 @@
 """Dead letters: what cannot be handled is kept whole, with its reason, and the partition goes on."""
 
 import base64
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -21,12 +22,33 @@ log = structlog.get_logger()
 async def set_aside(ports: Ports, service: str, delivery: Delivery, reason: str, detail: str) -> None:
     """Record a message as dead: a document for people, a record on the dead-letter topic for machines."""
     record = delivery.record
-    coordinates = {"topic": record.topic, "partition": delivery.partition, "offset": delivery.offset}
+    headers = {**record.headers, "aima_dead_reason": reason, "aima_dead_service": service}
+    dead = Record(record.topic + DEAD_SUFFIX, record.key, record.value[:KEPT_BYTES], headers)
+    coordinates: dict[str, str | int] = {
+        "topic": record.topic,
+        "partition": delivery.partition,
+        "offset": delivery.offset,
+    }
+    await keep_dead(ports, service, record, coordinates, reason, detail, outbox=[dead])
+
+
+async def keep_dead(
+    ports: Ports,
+    service: str,
+    record: Record,
+    coordinates: Mapping[str, str | int],
+    reason: str,
+    detail: str,
+    *,
+    outbox: Sequence[Record] = (),
+) -> None:
+    """Keep the document of a dead letter, once for its coordinates."""
     identity = derive("dead_letter", service, *coordinates.values())
     body = {
         "service": service,
         "reason": reason,
         "detail": detail[:2000],
+        "topic": record.topic,
         **coordinates,
         "key": record.key,
         "headers": dict(record.headers),
@@ -34,9 +56,7 @@ async def set_aside(ports: Ports, service: str, delivery: Delivery, reason: str,
         "size_bytes": len(record.value),
         "at": ports.clock.now().isoformat(),
     }
-    headers = {**record.headers, "aima_dead_reason": reason, "aima_dead_service": service}
-    dead = Record(record.topic + DEAD_SUFFIX, record.key, record.value[:KEPT_BYTES], headers)
     tenant = record.headers.get("aima_tenant", "")
-    if await ports.documents.insert("dead_letters", Insert(identity, tenant, "open", body), outbox=[dead]):
+    if await ports.documents.insert("dead_letters", Insert(identity, tenant, "open", body), outbox=outbox):
         DEAD_LETTERS.labels(service, reason).inc()
         log.error("message_set_aside", service=service, reason=reason, detail=detail[:500], **coordinates)

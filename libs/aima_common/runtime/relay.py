@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 import structlog
 
-from aima_common.errors import TransientError
+from aima_common.errors import PermanentError, TransientError
 from aima_common.ports import Ports
+from aima_common.ports.documents import OutboxEntry
+from aima_common.runtime.failures import keep_dead
 from aima_common.runtime.telemetry import OUTBOX_PUBLISHED
 
 IDLE_SECONDS = 0.5
@@ -29,11 +32,24 @@ async def relay_outbox(ports: Ports) -> None:
         wake.clear()
         try:
             while entries := await ports.documents.outbox():
-                await ports.bus.publish([entry.record for entry in entries])
+                await _publish(ports, entries)
                 await ports.documents.published([entry.token for entry in entries])
                 OUTBOX_PUBLISHED.inc(len(entries))
         except TransientError as error:
             log.warning("outbox_waits", reason=str(error))
             await ports.clock.sleep(1.0)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(wake.wait(), IDLE_SECONDS)
+            async with asyncio.timeout(IDLE_SECONDS):
+                await wake.wait()
+
+
+async def _publish(ports: Ports, entries: Sequence[OutboxEntry]) -> None:
+    """Publish entries; one that the bus will never take is set aside, and the others go on."""
+    try:
+        await ports.bus.publish([entry.record for entry in entries])
+    except PermanentError:
+        for entry in entries:
+            try:
+                await ports.bus.publish([entry.record])
+            except PermanentError as error:
+                await keep_dead(ports, "outbox", entry.record, {"token": entry.token}, error.code, str(error))
