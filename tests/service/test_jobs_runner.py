@@ -13,6 +13,7 @@ from aima_common.contracts.media import Priority
 from aima_common.contracts.telling import tell
 from aima_common.errors import PermanentError, TransientError, UnavailableError
 from aima_common.jobs import Done, Failure, Held, JobKind, JobRunner, Ledger, ledger, new_job, runner
+from aima_common.jobs.failure import after_failure
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Expect, Lease
 from tests.service.stage import NOW, TENANT, Stage, staged
@@ -58,7 +59,7 @@ def retry_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         verdict = real(attempts, failure, rng)
         return type(verdict)(verdict.state, 0.0, verdict.counts)
 
-    real = ledger.after_failure
+    real = after_failure
     monkeypatch.setattr(ledger, "after_failure", same_verdict_without_pause)
 
 
@@ -256,3 +257,18 @@ async def test_stopping_a_job_by_name_stops_it_without_waiting_for_the_heart(sta
         worker.stop("a job that does not run")
         await asyncio.wait_for(stopped.wait(), 10)
     assert (await stage.one("jobs", "job")).state == "cancelled"
+
+
+async def test_a_cancellation_that_comes_together_with_news_is_not_lost(stage: Stage) -> None:
+    async def work(held: Held) -> Done:
+        return Done()
+
+    for _ in range(20):
+        worker = JobRunner(stage.ledger, JobKind.FUSE, work, slots=1)
+        life = asyncio.create_task(worker.run())
+        await asyncio.sleep(BEAT)
+        worker.wake()
+        await asyncio.sleep(0)
+        life.cancel()
+        done, _ = await asyncio.wait({life}, timeout=10)
+        assert done

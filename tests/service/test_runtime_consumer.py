@@ -20,6 +20,7 @@ from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Insert
 from aima_common.runtime import consumer, relay
 from aima_common.runtime.consumer import Consumer
+from aima_common.runtime.failures import set_aside
 from aima_common.runtime.relay import relay_outbox
 from tests.service.stage import NOW, TENANT, Stage, staged
 
@@ -224,7 +225,7 @@ async def test_a_refusal_is_set_aside_at_once(stage: Stage) -> None:
 async def test_while_there_is_no_room_for_a_dead_letter_its_partition_waits(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full, real = 3, consumer.set_aside
+    full, real = 3, set_aside
 
     async def no_room(*arguments: Any) -> None:
         nonlocal full
