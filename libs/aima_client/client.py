@@ -113,7 +113,8 @@ class Client:
                 if finished(shown) or shown["state"] == "cancelled":
                     return
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(news.wait(), POLL_SECONDS)
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await news.wait()
                 await asyncio.sleep(SETTLE_SECONDS)
         finally:
             listening.cancel()

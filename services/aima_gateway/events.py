@@ -86,7 +86,8 @@ class CaseEvents:
             else:
                 yield ()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(news.wait(), self._poll_seconds)
+                    async with asyncio.timeout(self._poll_seconds):
+                        await news.wait()
 
     async def _streams(self, envelope: Envelope[Any]) -> list[str]:
         body = envelope.body

@@ -187,7 +187,8 @@ class _Decoding:
     async def _in_time(self, read: Callable[[], Awaitable[Event]]) -> Event:
         """Read one event within the time granted; only the time spent waiting for the decoder counts."""
         try:
-            return await asyncio.wait_for(read(), self._allowance.wall_seconds)
+            async with asyncio.timeout(self._allowance.wall_seconds):
+                return await read()
         except TimeoutError:
             await self._kill()
             raise self._too_slow(self._allowance, await self._ended()) from None

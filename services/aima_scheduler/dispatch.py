@@ -50,7 +50,8 @@ class Dispatcher:
             except TransientError as error:
                 log.warning("placing_waits", reason=str(error))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), IDLE_SECONDS)
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await self._wake.wait()
 
     async def place_all(self) -> int:
         """Place what fits, the most urgent first; return how many were placed."""
