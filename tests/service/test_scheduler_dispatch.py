@@ -1,0 +1,117 @@
+"""Jobs find their machines, and leave those that fell silent."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aima_common.contracts import messages as m
+from aima_common.contracts.media import Priority
+from aima_common.jobs import JobKind, new_job
+from aima_common.ports.documents import Change, Document
+from aima_scheduler.dispatch import UNCLAIMED_SECONDS, Dispatcher
+from tests.service.stage import NEEDS, NOW, TENANT, Stage, staged
+
+GIB = 1 << 30
+
+
+class Yard:
+    """A dispatcher, machines and jobs."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.refused: list[tuple[str, str]] = []
+        self.dispatcher = Dispatcher(stage.ports, stage.ledger, self._refused)
+
+    async def _refused(self, job: Document, reason: str) -> None:
+        self.refused.append((job.id, reason))
+
+    async def machine(self, name: str, cpus: float = 1.0, gpus: int = 0, state: str = "available") -> None:
+        await self.stage.put("machines", name, state, cpus=cpus, memory_bytes=GIB, gpus=[{}] * gpus, seen_at="now")
+
+    async def job(self, name: str, priority: Priority = Priority.NORMAL, **needs: Any) -> None:
+        body: dict[str, Any] = {"run": "r", "medium": "m", "lane": "video", "needs": {**NEEDS, **needs}}
+        job = new_job(name, TENANT, JobKind.ANALYSE, submitted_at=NOW, priority=priority, **body)
+        assert await self.stage.ledger.add(job)
+
+    async def places(self) -> dict[str, str | None]:
+        return {job.id: job.body["machine"] for job in await self.stage.all("jobs")}
+
+
+@pytest.fixture
+async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
+    async with staged(tmp_path) as stage:
+        yield Yard(stage)
+
+
+async def test_a_job_is_placed_once_and_a_hint_is_told(yard: Yard) -> None:
+    await yard.machine("m1")
+    await yard.job("job")
+    assert [await yard.dispatcher.place_all() for _ in range(2)] == [1, 0]
+    assert await yard.places() == {"job": "m1"}
+    (hint,) = await yard.stage.told(m.AnalysisRequested)
+    assert (hint.job, hint.machine, hint.lane) == ("job", "m1", "video")
+
+
+async def test_without_a_machine_jobs_wait(yard: Yard) -> None:
+    await yard.job("job")
+    assert await yard.dispatcher.place_all() == 0
+    assert yard.refused == []
+
+
+async def test_a_full_machine_takes_the_most_urgent_only(yard: Yard) -> None:
+    await yard.machine("m1")
+    for name in ("a", "b", "c", "d"):
+        await yard.job(name)
+    await yard.job("urgent", Priority.HIGH)
+    await yard.dispatcher.place_all()
+    placed = {name for name, machine in (await yard.places()).items() if machine}
+    assert placed == {"urgent", "a", "b"}
+
+
+async def test_a_job_that_no_machine_can_ever_run_is_told_why(yard: Yard) -> None:
+    await yard.machine("m1")
+    await yard.job("huge", memory_bytes=2 * GIB)
+    await yard.job("fits", memory_bytes=GIB)
+    await yard.dispatcher.place_all()
+    ((job, reason),) = yard.refused
+    assert job == "huge"
+    assert "2048 MiB" in reason
+    refused = await yard.stage.one("jobs", "huge")
+    assert (refused.state, refused.body["reason"]) == ("unschedulable", reason)
+    assert (await yard.places())["fits"] == "m1"
+
+
+async def test_a_placement_that_nobody_claims_is_taken_back_and_made_anew(yard: Yard) -> None:
+    await yard.machine("m1")
+    await yard.job("job")
+    await yard.dispatcher.place_all()
+    before = yard.stage.ports.clock.now().timestamp() - UNCLAIMED_SECONDS - 1
+    await yard.stage.ports.documents.transition("jobs", "job", change=Change(set={"placed_at": before}))
+    await yard.job("another", Priority.BATCH)
+    await yard.dispatcher.place_all()
+    assert (await yard.places())["job"] is None
+    await yard.dispatcher.place_all()
+    assert (await yard.places())["job"] == "m1"
+
+
+async def test_jobs_of_a_machine_that_is_gone_move_to_another(yard: Yard) -> None:
+    await yard.machine("old")
+    await yard.job("waiting")
+    await yard.dispatcher.place_all()
+    await yard.stage.ports.documents.transition("machines", "old", change=Change(state="away"))
+    await yard.machine("new")
+    await yard.dispatcher.place_all()
+    assert await yard.places() == {"waiting": "new"}
+
+
+async def test_what_a_silent_machine_had_begun_stays_until_its_lease_ends(yard: Yard) -> None:
+    await yard.machine("old")
+    await yard.job("begun")
+    await yard.dispatcher.place_all()
+    assert await yard.stage.ledger.claim(await yard.stage.one("jobs", "begun"))
+    await yard.stage.ports.documents.transition("machines", "old", change=Change(state="away"))
+    await yard.machine("new")
+    await yard.dispatcher.place_all()
+    assert await yard.places() == {"begun": "old"}
