@@ -15,12 +15,18 @@ STILL_SECONDS = 2.0
 UNKNOWN_SECONDS_PER_MEGABYTE = 4.0
 """Until a medium has been probed: film at about 2 Mbit/s."""
 
+MOST_OPEN_FRACTION = 0.99
+"""What is not finished is never shown as done: after its last part a medium is still put together."""
+
 LEAST_FRACTION = 0.02
 LEAST_ELAPSED_SECONDS = 2.0
 """Below these a remaining time would be a guess."""
 
 SMOOTHING = 0.25
 """Weight of the newest estimate, so that the time shown does not jump."""
+
+FEW_SECONDS = 5.0
+"""Less than this is not counted down: nobody knows it that well."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,8 @@ def share(medium: Mapping[str, Any], size_bytes: int = 0) -> Share:
     if medium["stage"] in {"analysing", "fusing"}:
         prepared = 1.0
     analysed = min(1.0, medium["parts_done"] / total) if total else 0.0
-    return Share(PREPARING_SHARE * prepared + (1 - PREPARING_SHARE) * analysed, weight)
+    done = PREPARING_SHARE * prepared + (1 - PREPARING_SHARE) * analysed
+    return Share(min(MOST_OPEN_FRACTION, done), weight)
 
 
 def overall(shares: Iterable[Share]) -> float:
@@ -53,37 +60,77 @@ def overall(shares: Iterable[Share]) -> float:
     return done / weights if weights else 0.0
 
 
+@dataclass(frozen=True)
+class _Sight:
+    """A share as it was seen at a time."""
+
+    fraction: float
+    at: float
+
+
 @dataclass
 class Remaining:
-    """Estimates the remaining time from the pace so far, smoothly."""
+    """Estimates the remaining time from the pace so far, smoothly.
 
-    began: float
-    fraction_at_start: float = 0.0
-    _seconds: float | None = field(default=None, repr=False)
-    _at: float = field(default=0.0, repr=False)
+    The longest of three answers counts: what is left of all media at the pace of them all; what is left of
+    one medium at the pace of its own parts, since work on the last ones cannot be shared out; and the time
+    for which nothing has ended, since a part that takes long already is not expected to end just now.
+    """
 
-    def seconds(self, fraction: float, now: float) -> float | None:
-        """Tell how many seconds are left at `now`; None while nobody can know."""
-        elapsed, done = now - self.began, fraction - self.fraction_at_start
-        if fraction >= 1.0:
+    _first: dict[str, _Sight] = field(default_factory=dict, repr=False)
+    _start: _Sight | None = field(default=None, repr=False)
+    _moved: _Sight = field(default=_Sight(0.0, 0.0), repr=False)
+    _told: tuple[float, float] | None = field(default=None, repr=False)
+
+    def seconds(self, shares: Mapping[str, Share], now: float) -> float | None:
+        """Tell how many seconds are left at `now`; None while nobody can know, 0 only when all media have ended."""
+        whole = _Sight(overall(shares.values()), now)
+        if all(share.fraction >= 1.0 for share in shares.values()):
             return 0.0
-        if elapsed < LEAST_ELAPSED_SECONDS or done < LEAST_FRACTION:
+        if self._start is None:
+            self._start = self._moved = whole
+        if whole.fraction > self._moved.fraction:
+            self._moved = whole
+        of_all = _at_pace(self._start, whole)
+        of_each = [self._of_one(name, _Sight(share.fraction, now)) for name, share in shares.items()]
+        if of_all is None:
             return None
-        fresh = elapsed * (1.0 - fraction) / done
-        if self._seconds is None:
-            self._seconds = fresh
-        else:
+        stalled = now - self._moved.at
+        return self._smooth(max(of_all, stalled, *(one or 0.0 for one in of_each)), now)
+
+    def _of_one(self, name: str, sight: _Sight) -> float | None:
+        if not 0.0 < sight.fraction < 1.0:
+            return None
+        return _at_pace(self._first.setdefault(name, sight), sight)
+
+    def _smooth(self, fresh: float, now: float) -> float:
+        seconds = fresh
+        if self._told is not None:
+            before, at = self._told
             # The old estimate has run down meanwhile; only what it was wrong by is smoothed.
-            run_down = max(0.0, self._seconds - (now - self._at))
-            self._seconds = run_down + SMOOTHING * (fresh - run_down)
-        self._at = now
-        return self._seconds
+            run_down = max(0.0, before - (now - at))
+            seconds = run_down + SMOOTHING * (fresh - run_down)
+        self._told = (seconds, now)
+        return seconds
 
 
-def clock(seconds: float | None) -> str:
-    """Write a duration as people say it."""
+def _at_pace(before: _Sight, after: _Sight) -> float | None:
+    """Tell how long the rest takes at the pace between two sights; None when that is too little to tell."""
+    elapsed, done = after.at - before.at, after.fraction - before.fraction
+    if elapsed < LEAST_ELAPSED_SECONDS or done < LEAST_FRACTION:
+        return None
+    return elapsed * (1.0 - after.fraction) / done
+
+
+def left(seconds: float | None) -> str:
+    """Say how much time is left, no more exactly than it is known."""
     if seconds is None:
         return "working out the time left"
+    return "a few seconds left" if seconds < FEW_SECONDS else f"{clock(seconds)} left"
+
+
+def clock(seconds: float) -> str:
+    """Write a duration as people say it."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

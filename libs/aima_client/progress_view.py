@@ -66,7 +66,7 @@ class CaseProgress:
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._whole: TaskID | None = None
         self._bars: dict[str, TaskID] = {}
-        self._remaining: estimate.Remaining | None = None
+        self._remaining = estimate.Remaining()
         self._spoke = float("-inf")
 
     def __enter__(self) -> Self:
@@ -82,11 +82,11 @@ class CaseProgress:
         now = time.monotonic()
         shares = {m["medium"]: estimate.share(m, self._sizes.get(m["medium"], 0)) for m in case["media"]}
         fraction = estimate.overall(shares.values())
-        if self._remaining is None:
-            self._remaining = estimate.Remaining(now, fraction)
-        left = self._remaining.seconds(fraction, now)
+        left = self._remaining.seconds(shares, now)
         ended = sum(m["stage"] in estimate.ENDS for m in case["media"])
-        note = f"{ended} of {len(case['media'])} media · {_left(left)}"
+        note = f"{ended} of {len(case['media'])} media"
+        if ended < len(case["media"]):
+            note += f" · {estimate.left(left)}"
         if self._console.is_terminal and self._whole is not None:
             self._progress.update(self._whole, completed=fraction, note=note)
             self._draw_media(case, shares)
@@ -130,10 +130,6 @@ def _stage(medium: Mapping[str, Any]) -> str:
     if medium["stage"] == "preparing" and medium["duration_seconds"]:
         return f"{word} {medium['prepared_seconds']:.0f}/{medium['duration_seconds']:.0f} s"
     return word
-
-
-def _left(seconds: float | None) -> str:
-    return estimate.clock(seconds) + ("" if seconds is None else " left")
 
 
 def _name(text: str) -> str:
