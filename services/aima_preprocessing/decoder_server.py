@@ -12,7 +12,6 @@ import os
 import selectors
 import signal
 import socket
-import tempfile
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -130,7 +129,7 @@ def inspect_layers() -> tuple[Layer, ...]:
     """Tell which layers of the box this process could put up for its children."""
     layers = sandbox.try_layers()
     try:
-        processes.enter_empty_directory(tempfile.gettempdir())
+        processes.enter_empty_directory()
         empty = Layer(sandbox.EMPTY_DIRECTORY, active=True)
     except OSError as error:
         empty = Layer(sandbox.EMPTY_DIRECTORY, active=False, detail=str(error))

@@ -5,6 +5,8 @@ import os
 import resource
 import signal
 import struct
+import tempfile
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -89,9 +91,8 @@ def _move_up(descriptor: int, place: int) -> int:
     return place
 
 
-def enter_empty_directory(parent: str) -> None:
+def enter_empty_directory() -> None:
     """Make the working directory one that holds nothing and can hold nothing: a directory already removed."""
-    path = os.path.join(parent, f"aima-empty-{os.getpid()}")  # noqa: PTH118 - no paths to reason about
-    os.mkdir(path, 0o700)  # noqa: PTH102
+    path = Path(tempfile.mkdtemp(prefix="aima-empty-"))
     os.chdir(path)
-    os.rmdir(path)  # noqa: PTH106
+    path.rmdir()

@@ -63,6 +63,11 @@ REFUSED: dict[str, tuple[bytes, str, str]] = {
     "a photo cut in half": (still(photo(), "JPEG")[:8000], "photo.jpg", "truncated"),
     "a picture with a damaged header": (b"\x89PNG\r\n\x1a\n" + bytes(200), "photo.png", "undecodable"),
     "a film of headers alone": (WHOLE[:40] + bytes(4000), "film.mp4", "truncated"),
+    "a codec with a bad history": (
+        film(Recipe("avi", picture="magicyuv", sound=None, pixel_format="gbrp")),
+        "film.avi",
+        "unsupported_codec",
+    ),
     "a tape of sync bytes": (b"\x47" + bytes(187) * 1 + (b"\x47" + bytes(187)) * 400, "tape.ts", "undecodable"),
 }
 

@@ -54,7 +54,8 @@ class FrameShaper:
             width, height = height, width
         # Planar RGB, because packed RGB of an odd height takes FFmpeg's path with careless colours.
         small = self._small.reformat(frame, width, height, "gbrp", interpolation=Interpolation.AREA)
-        return _turned(_bytes_of(small), turns)
+        # A copy: the array may keep the whole frame alive, and thumbnails are kept for a minute.
+        return _turned(_bytes_of(small), turns).copy()
 
     def picture(self, frame: Any) -> Pixels:
         """Give the upright picture, at most 1280 pixels long, as rows x columns x RGB."""
