@@ -1,7 +1,9 @@
 """The one place that chooses plugs for sockets."""
 
+import asyncio
 import contextlib
 import fcntl
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,9 +14,12 @@ from aima_common.adapters.embedded.search import SqliteSearch
 from aima_common.adapters.embedded.vectors import EdgeVectors
 from aima_common.adapters.system_clock import SystemClock
 from aima_common.contracts.topics import TOPICS
-from aima_common.errors import SettingsError
+from aima_common.errors import SettingsError, TransientError
 from aima_common.ports import Ports
 from aima_common.runtime.failures import DEAD_SUFFIX
+
+SWEEP_SECONDS = 3600.0
+"""How often the log is looked through for what is too old to be kept."""
 
 EMBEDDED_PARTITIONS = 4
 """One process consumes them all; more would only be more positions to look at."""
@@ -48,7 +53,17 @@ async def embedded(folder: Path) -> AsyncIterator[Ports]:
         stack.push_async_callback(vectors.close)
         await bus.inherit()
         await bus.ensure_topics(topic_partitions(EMBEDDED_PARTITIONS))
+        sweeping = asyncio.create_task(_sweep(bus))
+        stack.callback(sweeping.cancel)
         yield Ports(bus, documents, objects, vectors, search, SystemClock())
+
+
+async def _sweep(bus: SqliteBus) -> None:
+    """Drop what everybody has read and a cluster would not keep either; the log would grow for ever."""
+    while True:
+        with contextlib.suppress(TransientError):
+            await bus.sweep(time.time() - max(topic.retention_seconds for topic in TOPICS))
+        await asyncio.sleep(SWEEP_SECONDS)
 
 
 def topic_partitions(most: int | None = None) -> dict[str, int]:

@@ -19,7 +19,7 @@ OPERATIONS = "events/_operations"
 PAGE = 500
 
 LEFT_OUT: Mapping[type[Message], frozenset[str]] = {
-    m.MediumUploaded: frozenset({"original", "file_name", "priority", "deadline", "confidentiality", "profile"}),
+    m.MediumUploaded: frozenset({"original", "priority", "deadline", "confidentiality", "profile"}),
     m.SegmentPrepared: frozenset({"original_sha256", "derivatives", "probe"}),
     m.MediumPrepared: frozenset({"original_sha256", "segments", "poster", "thumbnail", "perceptual_hash", "probe"}),
     m.AnalysisPlanned: frozenset({"parts"}),
@@ -28,7 +28,7 @@ LEFT_OUT: Mapping[type[Message], frozenset[str]] = {
     m.PictureCompleted: frozenset({"picture"}),
     m.DossierPublished: frozenset({"dossier"}),
 }
-"""Where bytes lie is nobody's business outside, and names of files are not kept where erasure does not reach."""
+"""Where bytes lie is nobody's business outside."""
 
 
 def event(envelope: Envelope[Any]) -> dict[str, Any]:

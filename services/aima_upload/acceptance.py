@@ -96,7 +96,6 @@ class Acceptance:
             case=session.body["case"],
             item=item,
             medium=medium,
-            file_name=session.body["file_name"],
             original=ObjectReference(key=key, sha256=Sha256(content.sha256), size_bytes=content.size_bytes),
             priority=Priority(options["priority"]),
             deadline=options["deadline"],

@@ -68,6 +68,8 @@ class Upload:
         for item in await documents.find("items", {"tenant": envelope.tenant, "medium": medium}, limit=100_000):
             forget = Change("erased", {"file_name": ""})
             await documents.transition("items", item.id, expect=Expect(state=("accepted", "cancelled")), change=forget)
+            # The session knows the name, too; and whoever sends the file again means it.
+            await documents.delete("uploads", str(item.body.get("upload")))
         await self._ports.objects.delete(domain.original_key(envelope.tenant, known.body["sha256"]))
         told = self._part_erased(envelope)
         await documents.transition("media", medium, expect=Expect(state="erased"), outbox=[told], inbox=envelope.id)

@@ -182,8 +182,8 @@ def test_a_field_of_the_wrong_type_or_range_is_refused(path: str, value: Any) ->
 
 def test_of_two_fields_of_the_same_name_one_wins_and_nothing_breaks() -> None:
     text = orjson.dumps(GOOD["payload"])
-    twice = b'{"file_name":"first.mp4",' + text[1:]
-    assert codec.decode(record(value=twice)).body.file_name in {"first.mp4", GOOD["payload"]["file_name"]}
+    twice = b'{"item":"another",' + text[1:]
+    assert codec.decode(record(value=twice)).body.item in {"another", GOOD["payload"]["item"]}
 
 
 @settings(deadline=None)

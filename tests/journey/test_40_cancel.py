@@ -26,7 +26,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def talkative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAima]:
     """Run an AIMA whose log tells of every job that is let go."""
-    with aima_on(tmp_path_factory.mktemp("talkative"), "--log-level", "INFO") as running:
+    with aima_on(
+        tmp_path_factory.mktemp("talkative"), "--log-level", "INFO", "--analyzers", "faces,labels,speech,voice"
+    ) as running:
         yield running
 
 

@@ -91,7 +91,7 @@ def derivatives(index: int) -> SegmentDerivatives:
 
 def uploaded(medium: str = "film", case: str = "case", item: str = "item", **options: Any) -> m.MediumUploaded:
     """Tell that a medium was uploaded."""
-    return m.MediumUploaded(case=case, item=item, medium=medium, file_name="f", original=ORIGINAL, **options)
+    return m.MediumUploaded(case=case, item=item, medium=medium, original=ORIGINAL, **options)
 
 
 def analyzer_body(name: str, accepts: Sequence[str] = ("video",), **more: Any) -> dict[str, Any]:

@@ -20,12 +20,14 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class MediumUploaded(Message):
-    """An item of a case is whole: its medium's bytes are durable and hash-verified."""
+    """An item of a case is whole: its medium's bytes are durable and hash-verified.
+
+    The file's name stays in the item: a log keeps what is erased on request elsewhere.
+    """
 
     case: str
     item: str
     medium: str
-    file_name: str
     original: ObjectReference
     priority: Priority = Priority.NORMAL
     deadline: str | None = None
@@ -165,6 +167,15 @@ class DossierPublished(Message):
     items: Count
 
 
+class CaseChanged(Message):
+    """How urgent a case is was changed; what waits for it takes its place anew."""
+
+    case: str
+    priority: Priority
+    deadline: str | None = None
+    """Aware UTC time, ISO 8601."""
+
+
 class CancelRequested(Message):
     """Somebody wants the work on an item, or on a whole case, to stop."""
 
@@ -260,6 +271,7 @@ PATH: tuple[type[Message], ...] = (
     PictureUpdated,
     PictureCompleted,
     DossierPublished,
+    CaseChanged,
     CancelRequested,
     CorrectionMade,
     ErasureRequested,

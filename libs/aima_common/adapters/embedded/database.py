@@ -150,6 +150,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     # FULL, not NORMAL: an acknowledged change must survive a power cut (notes: reliability, 1.2).
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    # What is erased on request must not lie on in the file's free pages.
+    connection.execute("PRAGMA secure_delete=ON")
     return connection
 
 

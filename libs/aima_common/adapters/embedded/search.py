@@ -69,6 +69,11 @@ class SqliteSearch:
         return [Hit(Passage(*row[:7]), score=-row[7], snippet=row[8]) for row in rows]
 
     async def forget(self, tenant: str, medium: str) -> None:
-        """Remove every passage of a medium."""
-        query = "DELETE FROM passages WHERE tenant=? AND medium=?"
-        await self._database.write(lambda c: c.execute(query, (tenant, medium)))
+        """Remove every passage of a medium, and its words from the file."""
+
+        def work(c: sqlite3.Connection) -> None:
+            c.execute("DELETE FROM passages WHERE tenant=? AND medium=?", (tenant, medium))
+            # The index only notes that words are gone; merging all of it is what removes them.
+            c.execute("INSERT INTO words(words) VALUES ('optimize')")
+
+        await self._database.write(work)
