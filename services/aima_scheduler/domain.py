@@ -1,5 +1,6 @@
 """Which parts a run consists of, and what state it is in. Pure."""
 
+import datetime
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from aima_common.contracts.media import (
     MediumType,
     MissingCapability,
     ObjectReference,
+    Priority,
     Profile,
     Segment,
     SegmentDerivatives,
 )
+from aima_common.urgency import WEIGHTS
 
 INPUT_OF = {"frames": "frames", "thumbnails": "thumbnails", "sound": "sound"}
 """Analyzer input -> field of `SegmentDerivatives`; "picture" means the poster of a still."""
@@ -120,3 +123,15 @@ def _derived(part: SegmentDerivatives, kind: str) -> ObjectReference | None:
     field = INPUT_OF.get(kind)
     reference: ObjectReference | None = getattr(part, field) if field else None
     return reference
+
+
+def most_urgent(wishes: Iterable[Mapping[str, Any]]) -> tuple[Priority, str | None]:
+    """Tell the highest priority and the earliest deadline of some wishes, each on its own.
+
+    Wishes have the fields `priority` and `deadline` (ISO 8601 or None); what is absent is normal, without a deadline.
+    """
+    told = list(wishes)
+    priorities = [Priority(wish.get("priority") or Priority.NORMAL) for wish in told]
+    deadlines = [str(wish["deadline"]) for wish in told if wish.get("deadline")]
+    highest = max(priorities, key=WEIGHTS.__getitem__, default=Priority.NORMAL)
+    return highest, min(deadlines, key=datetime.datetime.fromisoformat, default=None)

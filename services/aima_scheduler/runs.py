@@ -13,7 +13,6 @@ from aima_common.ids import job_id
 from aima_common.jobs import JobKind, Ledger, new_job
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
-from aima_common.urgency import WEIGHTS
 from aima_scheduler import domain
 
 RUN_OPEN = ("accepted", "preparing", "analysing", "fusing")
@@ -139,15 +138,23 @@ class Runs:
         """Tell that a run has ended to those who asked for it only now."""
         await self._move(run, run.state, {}, cause, [], inbox=cause)
 
-    async def hasten(self, run: Document, priority: Priority, cause: str) -> None:
-        """Note that an open run is wanted once more; a higher priority becomes its own and its waiting jobs'."""
-        higher = WEIGHTS[priority] > WEIGHTS[Priority(run.body["priority"])]
-        change = Change(set={"priority": priority.value} if higher else {})
-        await self._documents.transition("runs", run.id, change=change, inbox=cause)
-        if not higher:
+    async def hasten(self, run: Document, priority: Priority, deadline: str | None, cause: str) -> None:
+        """Note that an open run is wanted once more: the higher priority and the earlier deadline count."""
+        wished = {"priority": priority.value, "deadline": deadline}
+        await self.set_urgency(run, *domain.most_urgent([run.body, wished]), cause)
+
+    async def set_urgency(self, run: Document, priority: Priority, deadline: str | None, cause: str) -> None:
+        """Give an open run and its jobs this urgency, once per cause; a run that has ended has no jobs to change."""
+        fields = {"priority": priority.value, "deadline": deadline}
+        await self._documents.transition("runs", run.id, change=Change(set=fields), inbox=cause)
+        # The jobs are looked at even when the run was changed before: a crash may lie between the two.
+        now = await self._documents.load("runs", run.id)
+        if now is None or now.state not in RUN_OPEN:
             return
-        for job in await self._jobs_of(run, ("ready",)):
-            await self._documents.transition("jobs", job.id, expect=Expect(state="ready"), change=change)
+        change = Change(set={name: now.body[name] for name in fields})
+        for job in await self._jobs_of(run, ("ready", "leased", "parked")):
+            if any(job.body[name] != value for name, value in change.set.items()):
+                await self._documents.transition("jobs", job.id, expect=Expect(state=job.state), change=change)
 
     async def erase(self, medium: str, tenant: str, cause: str) -> None:
         """Remove what the scheduler owns of a medium but the fact that there was a run."""

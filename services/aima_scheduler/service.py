@@ -53,6 +53,7 @@ class Scheduler:
             m.AnalysisCompleted: self.on_analysis_completed,
             m.AnalysisFailed: self.on_analysis_failed,
             m.PictureCompleted: self.on_picture_completed,
+            m.CaseChanged: self.on_case_changed,
             m.CancelRequested: self.on_cancel_requested,
             m.ErasureRequested: self.on_erasure_requested,
             m.CapacityChanged: self.on_capacity_changed,
@@ -82,7 +83,7 @@ class Scheduler:
         }
         run = Insert(identity, envelope.tenant, "accepted", facts)
         if not await self._documents.insert("runs", run, inbox=envelope.id):
-            await self._wanted_again(identity, body.priority, envelope.id)
+            await self._wanted_again(identity, body.priority, body.deadline, envelope.id)
         await self._runs.reconcile(identity, envelope.id)
 
     async def on_preparation(self, envelope: Envelope[m.SegmentPrepared] | Envelope[m.MediumPrepared]) -> None:
@@ -112,6 +113,20 @@ class Scheduler:
     async def on_picture_completed(self, envelope: Envelope[m.PictureCompleted]) -> None:
         """End the run."""
         await self._runs.end(envelope.body.run, "analysed", None, envelope.id)
+
+    async def on_case_changed(self, envelope: Envelope[m.CaseChanged]) -> None:
+        """Give what waits for a case's media the urgency that the open cases ask for now."""
+        items = await self._documents.find(
+            "items", {"case": envelope.body.case, "tenant": envelope.tenant, "state": "accepted"}, limit=100_000
+        )
+        for medium in sorted({str(item.body["medium"]) for item in items}):
+            options = [case.body.get("options", {}) for case in await self._waiting_cases(medium)]
+            if options:
+                priority, deadline = domain.most_urgent(options)
+                for run in await self._runs.of_medium(medium):
+                    if run.state in RUN_OPEN:
+                        await self._runs.set_urgency(run, priority, deadline, envelope.id)
+        self._dispatcher.wake()
 
     async def on_cancel_requested(self, envelope: Envelope[m.CancelRequested]) -> None:
         """Stop the runs of a medium, or of a case's media that no other open case waits for."""
@@ -159,14 +174,14 @@ class Scheduler:
                 self._dispatcher.wake()
             await self._clock.sleep(RESYNC_SECONDS)
 
-    async def _wanted_again(self, identity: str, priority: Priority, cause: str) -> None:
+    async def _wanted_again(self, identity: str, priority: Priority, deadline: str | None, cause: str) -> None:
         run = await self._documents.load("runs", identity)
         if run is not None and run.state in REVIVABLE:
             await self._runs.revive(run, cause)
         elif run is not None and run.state in RUN_TERMINAL:
             await self._runs.tell_again(run, cause)
         elif run is not None:
-            await self._runs.hasten(run, priority, cause)
+            await self._runs.hasten(run, priority, deadline, cause)
 
     async def _resync(self, run: Document) -> None:
         cause = f"resync-{run.version}"
@@ -179,12 +194,13 @@ class Scheduler:
 
     async def _wanted(self, medium: str, *, but_for: str | None = None) -> bool:
         """Tell whether an open case, other than `but_for`, waits for a medium."""
-        for item in await self._documents.find("items", {"medium": medium, "state": "accepted"}):
-            case = item.body["case"]
-            document = await self._documents.load("cases", case) if case != but_for else None
-            if document and document.state == "open":
-                return True
-        return False
+        return any(case.id != but_for for case in await self._waiting_cases(medium))
+
+    async def _waiting_cases(self, medium: str) -> list[Document]:
+        items = await self._documents.find("items", {"medium": medium, "state": "accepted"})
+        names = sorted({str(item.body["case"]) for item in items})
+        cases = [await self._documents.load("cases", name) for name in names]
+        return [case for case in cases if case and case.state == "open"]
 
     async def _abandon_unschedulable(self, job: Document, reason: str) -> None:
         await self._runs.abandon(job, reason, f"{job.id}-unschedulable")

@@ -144,6 +144,8 @@ async def test_a_cases_priority_can_be_changed(doors: Any) -> None:
     deadline = "2099-01-01T00:00:00+01:00"
     async with doors.http.patch(f"/v1/cases/{case}", json={"priority": "high", "deadline": deadline}) as answer:
         assert (await answer.json())["options"]["deadline"] == "2098-12-31T23:00:00+00:00"
+    told = await heard(doors, m.CaseChanged)
+    assert (told.body.case, told.body.priority, told.body.deadline) == (case, "high", "2098-12-31T23:00:00+00:00")
     async with doors.http.patch(f"/v1/cases/{case}", json={"profile": "fast"}) as answer:
         assert answer.status == 422
     async with doors.http.get(f"/v1/cases/{case}") as answer:

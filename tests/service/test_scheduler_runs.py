@@ -142,7 +142,7 @@ async def test_a_segment_is_planned_before_the_rest_is_prepared(house: House) ->
 ORDERS = list(itertools.permutations(["uploaded", "first", "second", "whole"]))
 
 
-@pytest.mark.parametrize("order", ORDERS, ids=lambda order: "-".join(order))
+@pytest.mark.parametrize("order", ORDERS, ids="-".join)
 async def test_any_order_of_upload_and_preparation_makes_the_same_jobs_and_one_plan(
     house: House, order: tuple[str, ...]
 ) -> None:
@@ -215,6 +215,62 @@ async def test_a_more_urgent_wish_hastens_what_waits(house: House) -> None:
     assert {job.body["priority"] for job in await house.jobs()} == {"high"}
     await house.say(uploaded(item="third", priority=Priority.LOW))
     assert {job.body["priority"] for job in await house.jobs()} == {"high"}
+
+
+async def test_the_earlier_of_two_deadlines_counts_for_what_waits(house: House) -> None:
+    soon, late = "2026-11-24T08:00:00+00:00", "2026-11-30T08:00:00+00:00"
+    await house.say(uploaded(deadline=late))
+    await house.prepare(1, whole=True)
+    await house.say(medium_prepared(1))
+    await house.say(uploaded(item="second", deadline=soon))
+    assert {job.body["deadline"] for job in await house.jobs()} == {soon}
+    await house.say(uploaded(item="third"))
+    assert (await house.run()).body["deadline"] == soon
+
+
+async def choose(house: House, case: str, cause: str = "", **options: Any) -> Envelope[Any]:
+    """Change a case as upload does; return what it tells."""
+    await house.stage.ports.documents.transition("cases", case, change=Change(set={"options": options}))
+    return house.stage.envelope(m.CaseChanged(case=case, priority=Priority(options["priority"])), cause=cause)
+
+
+async def preparing_job(house: House) -> Any:
+    job = new_job("preparing", TENANT, JobKind.PREPARE, submitted_at=NOW, medium="film", run=None)
+    await house.stage.ledger.add(job)
+    return job
+
+
+async def test_a_case_that_is_changed_moves_all_its_work_that_waits_up_and_down(house: House) -> None:
+    soon = "2026-11-24T08:00:00+00:00"
+    preparing = await preparing_job(house)
+    await planned(house)
+    for options in ({"priority": "critical", "deadline": soon}, {"priority": "batch", "deadline": None}):
+        told = await choose(house, "case", **options)
+        await house.hear(told)
+        jobs = [*await house.jobs(), await house.stage.one("jobs", preparing.id)]
+        assert len(jobs) == len(ANALYZERS) + 1
+        assert [{name: job.body[name] for name in options} for job in jobs] == [options] * len(jobs)
+        before = await house.stage.everything()
+        await house.hear(told)
+        assert await house.stage.everything() == before
+
+
+async def test_work_that_two_cases_wait_for_is_as_urgent_as_the_more_urgent_one(house: House) -> None:
+    await planned(house)
+    await house.accept("other case", "other item")
+    await house.hear(await choose(house, "other case", priority="high"))
+    await house.hear(await choose(house, "case", priority="low"))
+    assert {job.body["priority"] for job in await house.jobs()} == {"high"}
+    await house.hear(await choose(house, "other case", priority="batch"))
+    assert {job.body["priority"] for job in await house.jobs()} == {"low"}
+
+
+async def test_a_case_that_is_changed_wakes_nothing_that_has_ended(house: House) -> None:
+    await planned(house)
+    await cancel(house, "case")
+    before = await house.stage.everything()
+    await house.hear(await choose(house, "case", priority="critical"))
+    assert await house.stage.everything() == before
 
 
 async def test_an_analysis_that_is_given_up_is_told_once_and_counts_as_done(house: House) -> None:

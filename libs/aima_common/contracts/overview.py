@@ -6,7 +6,15 @@ from aima_common.contracts.topics import TOPICS, Topic
 LISTENERS = ("monitoring", "gateway")
 """They hear nearly everything; arrows to them would hide the path."""
 
-BESIDE = ("aima.erasure.", "aima.part.", "aima.medium.erased", "aima.cancel.", "aima.correction.", "aima.capacity.")
+BESIDE = (
+    "aima.erasure.",
+    "aima.part.",
+    "aima.medium.erased",
+    "aima.case.",
+    "aima.cancel.",
+    "aima.correction.",
+    "aima.capacity.",
+)
 """What people or machines cause beside the path; drawn in a picture of its own."""
 
 HOUR = 3600

@@ -47,6 +47,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(m.PictureUpdated, "aima.picture.updated", "fusion", ("monitoring", "gateway")),
     Topic(m.PictureCompleted, "aima.picture.completed", "fusion", ("scheduler", "monitoring", "gateway")),
     Topic(m.DossierPublished, "aima.dossier.published", "dossier", ("storage", "monitoring", "gateway"), key="case"),
+    Topic(m.CaseChanged, "aima.case.changed", "upload", ("scheduler", "monitoring"), key="case"),
     Topic(
         m.CancelRequested,
         "aima.cancel.requested",

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -7,12 +8,16 @@ from aima_scheduler.domain import (
     AnalyzerFacts,
     Preparation,
     missing_capabilities,
+    most_urgent,
     pipeline_digest,
     plan,
     result_key,
 )
 
 SHA = "ab" * 32
+LATER = "2026-11-24T08:00:00+00:00"
+SOONER = "2026-11-24T08:30:00+02:00"
+"""Written with a later hour, in another time zone."""
 
 
 def facts(name: str, *, given: str = "frames", accepts: tuple[str, ...] = ("video",), **more: str) -> AnalyzerFacts:
@@ -145,3 +150,20 @@ def test_an_analyzers_document_is_read_with_the_reason_of_its_absence() -> None:
     assert AnalyzerFacts.of("available", body).unavailable is None
     assert AnalyzerFacts.of("unavailable", {**body, "reason": "no file"}).unavailable == "no file"
     assert AnalyzerFacts.of("unavailable", body).unavailable == "its model is missing"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "told"),
+    [
+        ([], ("normal", None)),
+        ([{}], ("normal", None)),
+        ([{"priority": "low"}, {"priority": "batch"}], ("low", None)),
+        ([{"priority": "high"}, {"priority": "low", "deadline": LATER}], ("high", LATER)),
+        ([{"deadline": LATER}, {"deadline": SOONER}], ("normal", SOONER)),
+    ],
+)
+def test_of_several_wishes_the_highest_priority_and_the_earliest_deadline_count(
+    wishes: list[dict[str, Any]], told: tuple[str, str | None]
+) -> None:
+    priority, deadline = most_urgent(wishes)
+    assert (priority, deadline) == told
