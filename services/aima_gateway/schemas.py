@@ -203,6 +203,8 @@ SCHEMAS: dict[str, Json] = {
             "deadline": nullable(TIME),
             "segment": nullable(COUNT),
             "submitted_at": TIME,
+            "claimed_at": nullable(TIME),
+            "finished_at": nullable(TIME),
             "attempts": COUNT,
             "errors": {"type": "array", "items": ERROR},
         }

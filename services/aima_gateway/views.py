@@ -152,7 +152,7 @@ def job_view(job: Document) -> dict[str, Any]:
         "state": job.state,
         **{field: body.get(field) for field in fields},
         "segment": body["segment"]["index"] if body.get("segment") else None,
-        "submitted_at": body["submitted_at"],
+        **{name: body.get(name) for name in ("submitted_at", "claimed_at", "finished_at")},
         "attempts": body["attempts"],
         "errors": [{name: error.get(name) for name in ("at", "code", "reason")} for error in body["errors"]],
     }

@@ -193,6 +193,13 @@ async def test_a_job_explains_what_it_waits_for(doors: Any) -> None:
     async with doors.http.get("/v1/jobs/b-second/explain") as answer:
         explained = await answer.json()
     assert (explained["position"], explained["blocked_by"]) == (2, ["1 more urgent or older jobs come first"])
+    assert explained["estimated_start_seconds"] is None
+    times = {"claimed_at": "2026-01-02T03:00:00+00:00", "finished_at": "2026-01-02T03:00:30+00:00"}
+    await job_of(doors, "d-done", medium, "done", **times)
+    async with doors.http.get("/v1/jobs/b-second/explain") as answer:
+        assert (await answer.json())["estimated_start_seconds"] == 30.0
+    async with doors.http.get("/v1/jobs/d-done") as answer:
+        assert times.items() <= (await answer.json()).items()
     async with doors.http.get("/v1/jobs/c-dead/explain") as answer:
         assert (await answer.json())["blocked_by"] == ["it failed too often: it broke"]
     async with doors.http.get(f"/v1/jobs?case={case}&state=ready") as answer:

@@ -89,6 +89,25 @@ async def test_what_was_made_is_committed_once_together_with_its_message(bench: 
     assert [entry.record for entry in await bench.documents.outbox()] == [record]
 
 
+async def test_a_job_says_when_it_was_claimed_and_when_it_ended(bench: Bench) -> None:
+    await bench.add()
+    assert (await bench.job()).body["claimed_at"] is None
+    held = await bench.claimed()
+    began = bench.clock.now()
+    bench.clock.seconds += 7
+    await bench.one.fail(held, PASSING, {})
+    retried = (await bench.job()).body
+    assert (retried["claimed_at"], retried["finished_at"]) == (began.isoformat(), None)
+    bench.clock.seconds += 7
+    held = await bench.claimed()
+    bench.clock.seconds += 5
+    await bench.one.finish(held, "done", {}, [])
+    job = (await bench.job()).body
+    claimed, finished = (datetime.datetime.fromisoformat(job[name]) for name in ("claimed_at", "finished_at"))
+    assert (claimed - began).total_seconds() == 14
+    assert (finished - claimed).total_seconds() == 5
+
+
 async def test_a_lease_that_is_renewed_does_not_run_out(bench: Bench) -> None:
     await bench.add()
     held = await bench.claimed()

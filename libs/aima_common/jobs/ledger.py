@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from aima_common.collections import JOB_TERMINAL
 from aima_common.contracts.media import Priority
 from aima_common.errors import StaleLeaseError
 from aima_common.jobs.failure import KEPT_ERRORS, MAX_ATTEMPTS, MAX_INTERRUPTIONS, Failure, Verdict, after_failure
@@ -51,6 +52,8 @@ def new_job(
         "deadline": deadline,
         "submitted_at": submitted_at.isoformat(),
         "not_before": submitted_at.isoformat(),
+        "claimed_at": None,
+        "finished_at": None,
         "attempts": 0,
         "interruptions": 0,
         "errors": [],
@@ -131,11 +134,14 @@ class Ledger:
 
     async def claim(self, job: Document) -> Held | None:
         """Take the lease on a ready job; None when somebody else was faster."""
+        now = await self._documents.now()
         done = await self._documents.transition(
             COLLECTION,
             job.id,
             expect=Expect(state="ready", epoch=job.epoch),
-            change=Change(state="leased", add={"attempts": 1}),
+            change=Change(
+                state="leased", set={"claimed_at": now.isoformat(), "finished_at": None}, add={"attempts": 1}
+            ),
             lease=Lease(self._holder, LEASE_SECONDS),
         )
         if not done.applied or done.document is None:
@@ -164,11 +170,12 @@ class Ledger:
         add: Mapping[str, int] | None = None,
     ) -> None:
         """Commit what the job made: the only commit point of a stage. Raise `StaleLeaseError` when fenced."""
+        finished_at = (await self._documents.now()).isoformat() if state in JOB_TERMINAL else None
         done = await self._documents.transition(
             COLLECTION,
             held.id,
             expect=Expect(state="leased", epoch=held.epoch),
-            change=Change(state=state, set=fields, add=add or {}),
+            change=Change(state=state, set={**fields, "finished_at": finished_at}, add=add or {}),
             release=True,
             outbox=outbox,
         )
