@@ -181,7 +181,7 @@ class AnalysisService:
 
     def _tell(self, held: Held, message: Message) -> Record:
         now: datetime.datetime = self._ports.clock.now()
-        return tell(message, tenant=held.tenant, key=held.body["medium"], cause=f"{held.id}-{held.epoch}", time=now)
+        return tell(message, tenant=held.tenant, key=held.body["medium"], cause=held.cause, time=now)
 
 
 def deadline_seconds(segment: Segment | None) -> float:

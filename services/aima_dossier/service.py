@@ -115,12 +115,13 @@ class DossierService:
             dossier=ObjectReference.model_validate(current["json"]),
             items=len(dossier.items),
         )
-        record = tell(told, tenant=held.tenant, key=case.id, cause=f"{held.id}-{held.epoch}", time=now)
+        record = tell(told, tenant=held.tenant, key=case.id, cause=held.cause, time=now)
         if not await self._publish(wanted, current, record):
             for kind in ("json", "html"):
                 await self._ports.objects.delete(current[kind]["key"])
             raise TransientError("another version was written meanwhile", code="dossier_moved")
-        return Done({"result": current["json"]})
+        # Not its key: versions are forgotten when a medium in them is erased, and the job stays.
+        return Done({"version": version})
 
     async def _publish(self, wanted: Document, current: Mapping[str, Any], record: Record) -> bool:
         """Make a version the current one; False when others were written or forgotten since `wanted` was read."""

@@ -142,8 +142,7 @@ class Fusion:
         if not moved.applied:
             raise TransientError("more was said of the medium while it was folded", code="picture_moved")
         told = m.PictureCompleted(medium=picture.medium, run=picture.run, picture=reference)
-        cause = f"{held.id}-{held.epoch}"
-        record = tell(told, tenant=held.tenant, key=picture.medium, cause=cause, time=self._ports.clock.now())
+        record = tell(told, tenant=held.tenant, key=picture.medium, cause=held.cause, time=self._ports.clock.now())
         return Done({"result": reference.model_dump(mode="json")}, [record])
 
     async def _parts(self, picture: Document) -> list[domain.FoundPart]:

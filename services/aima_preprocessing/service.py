@@ -238,7 +238,7 @@ class Preprocessing:
         return {"dead": [self._tell(held, told)]}
 
     def _tell(self, held: Held, message: Message) -> Record:
-        cause = f"{held.id}-{held.epoch}"
+        cause = held.cause
         return tell(message, tenant=held.tenant, key=held.body["medium"], cause=cause, time=self._ports.clock.now())
 
 

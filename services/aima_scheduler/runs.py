@@ -10,7 +10,7 @@ from aima_common.contracts.media import MediumType, ObjectReference, Priority, S
 from aima_common.contracts.telling import tell
 from aima_common.errors import TransientError
 from aima_common.ids import job_id
-from aima_common.jobs import JobKind, Ledger, new_job
+from aima_common.jobs import JobKind, Ledger, attempt, new_job
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
 from aima_scheduler import domain
@@ -81,7 +81,7 @@ class Runs:
             segment=segment["index"] if segment else None,
             reason=reason[:500],
         )
-        inbox = f"abandon-{job.id}-{job.epoch}"
+        inbox = f"abandon-{attempt(job)}"
         await self._move(run, run.state, {}, cause, [told], add={"parts_done": 1}, inbox=inbox)
 
     async def end(self, identity: str, state: str, reason: Mapping[str, Any] | None, cause: str) -> None:
@@ -167,7 +167,7 @@ class Runs:
     async def repair(self, run: Document) -> None:
         """Conclude from jobs that ended while nobody could tell of it, such as in a crash."""
         for job in await self._jobs_of(run, ("dead", "unschedulable")):
-            await self.bury(job, f"{job.id}-{job.version}")
+            await self.bury(job, f"{attempt(job)}-{job.version}")
 
     async def _make_ready(self, job: Document) -> None:
         again = Change(state="ready", set={"machine": None, "attempts": 0, "interruptions": 0})

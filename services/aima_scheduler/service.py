@@ -14,7 +14,7 @@ from aima_common.contracts.media import Priority
 from aima_common.contracts.telling import tell
 from aima_common.errors import TransientError
 from aima_common.ids import MediumId, run_id
-from aima_common.jobs import JobKind, Ledger
+from aima_common.jobs import JobKind, Ledger, attempt
 from aima_common.ports import Ports
 from aima_common.ports.documents import Document, Insert
 from aima_common.runtime.telemetry import READY_JOBS
@@ -158,7 +158,7 @@ class Scheduler:
                 for job in await self._ledger.reap():
                     log.info("lease_expired", job=job.id, kind=job.body["kind"], state=job.state)
                     if job.state == "dead":
-                        await self._runs.bury(job, f"{job.id}-{job.version}")
+                        await self._runs.bury(job, f"{attempt(job)}-{job.version}")
                     self._dispatcher.wake()
             await self._clock.sleep(REAP_SECONDS)
 
@@ -203,4 +203,4 @@ class Scheduler:
         return [case for case in cases if case and case.state == "open"]
 
     async def _abandon_unschedulable(self, job: Document, reason: str) -> None:
-        await self._runs.abandon(job, reason, f"{job.id}-unschedulable")
+        await self._runs.abandon(job, reason, f"{attempt(job)}-unschedulable")

@@ -61,8 +61,9 @@ class Storage:
             await self._register(envelope, reference, "derivative", body.medium)
 
     async def on_dossier_published(self, envelope: Envelope[m.DossierPublished]) -> None:
-        """Register a version of a dossier."""
-        await self._register(envelope, envelope.body.dossier, "dossier", "")
+        """Register a version of a dossier, unless it has been forgotten since."""
+        if await self._objects.info(envelope.body.dossier.key):
+            await self._register(envelope, envelope.body.dossier, "dossier", "")
 
     async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
         """Open an erasure: it ends when every owner has said that its part is gone."""
@@ -130,6 +131,10 @@ class Storage:
         for location in await self._documents.find("locations", {"medium": medium, "tenant": tenant}, limit=100_000):
             await self._objects.delete(location.body["key"])
             await self._documents.delete("locations", location.id)
+        for location in await self._documents.find("locations", {"kind": "dossier", "tenant": tenant}, limit=100_000):
+            # Every version that told of the medium has been removed by its owner.
+            if await self._objects.info(location.body["key"]) is None:
+                await self._documents.delete("locations", location.id)
         for folder in domain.folders_of(tenant, medium):
             async for info in self._objects.list(folder):
                 await self._objects.delete(info.key)

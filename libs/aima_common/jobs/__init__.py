@@ -5,7 +5,7 @@ claims, renews and commits.
 """
 
 from aima_common.jobs.failure import Failure, Verdict, after_failure
-from aima_common.jobs.ledger import HEARTBEAT_SECONDS, LEASE_SECONDS, Held, JobKind, Ledger, new_job
+from aima_common.jobs.ledger import HEARTBEAT_SECONDS, LEASE_SECONDS, Held, JobKind, Ledger, attempt, new_job
 from aima_common.jobs.runner import Done, JobRunner
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "Ledger",
     "Verdict",
     "after_failure",
+    "attempt",
     "new_job",
 ]

@@ -86,9 +86,23 @@ class Held:
         return self.document.body
 
     @property
+    def cause(self) -> str:
+        """Name this attempt, as the cause of what is told of it."""
+        return attempt(self.document)
+
+    @property
     def interactive(self) -> bool:
         """Whether somebody waits for it: priority high and above."""
         return is_interactive(self.document)
+
+
+def attempt(job: Document) -> str:
+    """Name the newest attempt at a job.
+
+    An erased job that is made again has the same id and counts its epochs from 1; when it was submitted tells the two
+    apart, else what the second one tells would be taken for a repetition.
+    """
+    return f"{job.id}-{job.epoch}-{job.body['submitted_at']}"
 
 
 def is_interactive(job: Document) -> bool:

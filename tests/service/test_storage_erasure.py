@@ -1,0 +1,194 @@
+"""What is erased is gone from every store; before the request, it was there."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aima_common.contracts import messages as m
+from aima_common.contracts.telling import tell
+from aima_common.ports.documents import Change, Document, Expect
+from aima_monitoring import snapshot
+from aima_monitoring.invariants import check
+from aima_storage.domain import OWNERS
+from aima_storage.service import Storage
+from tests.service.pretended import Everyone, everyone
+from tests.service.stage import NOW, ORIGINAL, TENANT, Stage, derivatives, staged
+
+FILM, PHOTO = b"film, about 4711", b"photo, about 4712"
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with staged(tmp_path) as found:
+        yield found
+
+
+async def erase(house: Everyone, medium: str, cause: str) -> None:
+    told = m.ErasureRequested(medium=medium, requested_by="a key")
+    await house.stage.ports.bus.publish([tell(told, tenant=TENANT, key=medium, cause=cause, time=NOW)])
+    before = len(await house.stage.all("erasures", state="erased"))
+
+    async def over() -> bool:
+        return len(await house.stage.all("erasures", state="erased")) > before and await house.at_rest()
+
+    await house.until(over)
+
+
+async def traces(house: Everyone, medium: str, words: bytes) -> dict[str, Any]:
+    """Look for a medium in everything that is kept."""
+    ports = house.stage.ports
+    objects = {}
+    async for info in ports.objects.list("t/"):
+        objects[info.key] = await ports.objects.get(info.key)
+    near = await ports.vectors.nearest("images", [1.0] * 32, where={"tenant": TENANT, "medium": medium})
+    return {
+        "objects": sorted(k for k, v in objects.items() if medium in k or words in v or medium.encode() in v),
+        "vectors": [point.id for point in near],
+        "passages": [hit.passage.id for hit in await ports.search.query(TENANT, "cat", medium=medium)],
+        "jobs": [job.id for job in await house.stage.all("jobs", medium=medium)],
+    }
+
+
+async def test_an_erased_medium_is_gone_from_every_store_and_the_others_stay(stage: Stage) -> None:
+    async with everyone(stage) as house:
+        film = await house.upload(FILM, item="film.mp4")
+        photo = await house.upload(PHOTO, item="photo.jpg")
+        await house.ended()
+        there = await traces(house, film, b"4711")
+        assert all(there.values()), "the control: before the request everything is there"
+        of_photo = await traces(house, photo, b"4712")
+        await erase(house, film, "first")
+
+        async def rewritten() -> bool:
+            dossier = await stage.one("dossiers", "case")
+            return bool(dossier.body["current"]) and await house.at_rest()
+
+        await house.until(rewritten)
+        assert await traces(house, film, b"4711") == {"objects": [], "vectors": [], "passages": [], "jobs": []}
+        left = await traces(house, photo, b"4712")
+        assert {k: v for k, v in left.items() if k != "objects"} == {
+            k: v for k, v in of_photo.items() if k != "objects"
+        }
+        kept = {key for key in of_photo["objects"] if "/dossiers/" not in key}
+        assert kept <= set(left["objects"])
+        assert (await stage.one("items", "film.mp4")).state == "erased"
+        assert (await stage.one("media", film)).state == "erased"
+        seen = await snapshot.take(stage.ports, accepted=["film.mp4", "photo.jpg"], read_bytes=True)
+        assert check(seen) == []
+
+
+async def test_a_medium_can_be_uploaded_and_erased_again_and_again(stage: Stage) -> None:
+    async with everyone(stage) as house:
+        await house.upload(FILM, item="item-0")
+        await house.ended()
+        for number in (1, 2):
+            medium = str((await stage.one("items", "item-0")).body["medium"])
+            await erase(house, medium, f"erasure-{number}")
+            assert (await traces(house, medium, b"4711"))["objects"] == []
+            # Asked again for what is gone already, as people do: that ends, too.
+            await erase(house, medium, f"erasure-{number} once more")
+            await back(house, medium)
+            await house.upload(FILM, case=f"case-{number}", item=f"item-{number}")
+            await house.ended(f"case-{number}")
+            assert all((await traces(house, medium, b"4711")).values())
+        assert len(house.inference.calls) == 3 * house.decoder.segments
+
+
+async def back(house: Everyone, medium: str) -> None:
+    """Do what upload does with an erased medium that comes again."""
+    await house.stage.ports.documents.transition(
+        "media", medium, expect=Expect(state="erased"), change=Change(state="stored")
+    )
+
+
+async def test_erasing_in_the_middle_of_decoding_leaves_no_derivative(stage: Stage) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def before(index: int) -> None:
+        if index == 1:
+            reached.set()
+            await go_on.wait()
+
+    async with everyone(stage) as house:
+        house.decoder.before = before
+        medium = await house.upload(FILM)
+        await asyncio.wait_for(reached.wait(), 30)
+        assert [key for key in (await traces(house, medium, b"4711"))["objects"] if "/derivatives/" in key]
+        await erase(house, medium, "erasure")
+        go_on.set()
+        await house.until(house.at_rest)
+        assert (await traces(house, medium, b"4711"))["objects"] == []
+
+
+class Alone:
+    """Storage by itself, and what it is told."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.storage = Storage(stage.ports)
+        self.request = stage.envelope(m.ErasureRequested(medium="film", requested_by="a key"), cause="request")
+
+    async def hear(self, *envelopes: Any) -> None:
+        for envelope in envelopes:
+            await self.storage.handlers()[type(envelope.body)](envelope)
+
+    def part(self, owner: str) -> Any:
+        return self.stage.envelope(m.PartErased(medium="film", owner=owner), cause=self.request.id)
+
+    async def erasure(self) -> Document:
+        (found,) = await self.stage.all("erasures")
+        return found
+
+
+@pytest.mark.parametrize("place", [0, 2, len(OWNERS)], ids=["first", "in the middle", "last"])
+async def test_an_erasure_ends_with_the_last_owner_wherever_the_request_comes_in_between(
+    stage: Stage, place: int
+) -> None:
+    alone = Alone(stage)
+    said = [alone.part(owner) for owner in sorted(OWNERS)]
+    said.insert(place, alone.request)
+    await alone.hear(*said[:-1], *said[:-1])
+    assert (await alone.erasure()).state == ("erased" if place == len(OWNERS) else "requested")
+    await alone.hear(*said, *said)
+    erasure = await alone.erasure()
+    assert (erasure.state, erasure.body["requested_by"]) == ("erased", "a key")
+    assert await stage.told(m.MediumErased) == [m.MediumErased(medium="film")]
+
+
+async def test_until_the_last_owner_has_let_go_the_bytes_stay(stage: Stage) -> None:
+    alone = Alone(stage)
+    key = derivatives(0).frames
+    assert key is not None
+    await stage.ports.objects.put(key.key, b"abc")
+    *early, last = sorted(OWNERS)
+    await alone.hear(alone.request, *(alone.part(owner) for owner in early))
+    assert await stage.ports.objects.info(key.key)
+    await alone.hear(alone.part(last))
+    assert await stage.ports.objects.info(key.key) is None
+
+
+async def test_an_original_whose_bytes_changed_is_quarantined_and_one_that_vanished_is_missed(stage: Stage) -> None:
+    alone = Alone(stage)
+    await stage.ports.objects.put(ORIGINAL.key, b"12345678")
+    body = m.MediumUploaded(case="c", item="i", medium="film", file_name="f", original=ORIGINAL)
+    await alone.hear(stage.envelope(body), stage.envelope(body))
+    (location,) = await stage.all("locations")
+    assert location.state == "present"
+    assert not await alone.storage.check(location)
+    assert (await stage.one("locations", location.id)).state == "quarantined"
+
+
+async def test_an_original_as_it_was_uploaded_passes_the_check_and_a_vanished_one_is_missed(stage: Stage) -> None:
+    alone = Alone(stage)
+    whole = ORIGINAL.model_copy(update={"sha256": hashlib.sha256(b"12345678").hexdigest()})
+    await stage.ports.objects.put(whole.key, b"12345678")
+    await alone.hear(stage.envelope(m.MediumUploaded(case="c", item="i", medium="film", file_name="f", original=whole)))
+    (location,) = await stage.all("locations")
+    assert await alone.storage.check(location)
+    await stage.ports.objects.delete(whole.key)
+    assert not await alone.storage.check(location)
+    assert (await stage.one("locations", location.id)).state == "missing"
