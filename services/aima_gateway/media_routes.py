@@ -1,21 +1,17 @@
 """Media: what they are, what was found in them so far, small pictures of them, and erasing them."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
 
-from aima_common import ids
 from aima_common.collections import RUN_TERMINAL
-from aima_common.contracts.media import Result
-from aima_common.contracts.picture import Picture
-from aima_common.errors import ObjectMissingError
 from aima_common.ports.documents import Document
 from aima_common.ports.objects import Objects
 from aima_common.problems import refuse
 from aima_gateway import views
 from aima_gateway.answers import REQUEST_ID, Handlers, actor, json_answer, whole_number
 from aima_gateway.audit import Audit
+from aima_gateway.findings import Findings
 from aima_gateway.reading import Reading
 from aima_gateway.requests import Requests
 
@@ -23,8 +19,11 @@ from aima_gateway.requests import Requests
 class MediaRoutes:
     """Serves derivatives that AIMA made itself; originals stay in their box."""
 
-    def __init__(self, reading: Reading, objects: Objects, requests: Requests, audit: Audit) -> None:
+    def __init__(
+        self, reading: Reading, findings: Findings, objects: Objects, requests: Requests, audit: Audit
+    ) -> None:
         self._reading = reading
+        self._findings = findings
         self._objects = objects
         self._requests = requests
         self._audit = audit
@@ -72,10 +71,7 @@ class MediaRoutes:
     async def findings(self, request: web.Request) -> web.StreamResponse:
         medium = await self._medium(request)
         run = (await self._reading.runs(medium.tenant, [medium.id])).get(medium.id)
-        found: list[dict[str, Any]] = []
-        if run is not None and medium.state == "stored":
-            found = await self._folded(run) or [finding async for finding in self._so_far(run)]
-        found.sort(key=lambda finding: (finding["start_seconds"], finding["kind"], finding["id"]))
+        found = await self._findings.shown(run) if run is not None and medium.state == "stored" else []
         complete = run is not None and run.state in RUN_TERMINAL
         return json_answer({"medium": medium.id, "complete": complete, "findings": found})
 
@@ -93,23 +89,6 @@ class MediaRoutes:
 
     async def _medium(self, request: web.Request) -> Document:
         return await self._reading.one("media", actor(request).tenant, request.match_info["medium"], "medium")
-
-    async def _folded(self, run: Document) -> list[dict[str, Any]]:
-        pictures = await self._reading.some("pictures", run.tenant, {"id": run.id, "state": "complete"})
-        if not pictures:
-            return []
-        picture = Picture.model_validate_json(await self._objects.get(pictures[0].body["picture"]["key"]))
-        return [finding.model_dump(mode="json") for finding in picture.findings]
-
-    async def _so_far(self, run: Document) -> AsyncIterator[dict[str, Any]]:
-        done = {"run": run.id, "kind": "analyse", "state": "done"}
-        for job in await self._reading.some("jobs", run.tenant, done, ["submitted_at"]):
-            try:
-                result = Result.model_validate_json(await self._objects.get(job.body["result"]["key"]))
-            except ObjectMissingError:
-                continue
-            for ordinal, finding in enumerate(result.findings):
-                yield {"id": ids.finding_id(result.key, ordinal), **finding.model_dump(mode="json")}
 
     async def _derivative(self, request: web.Request, name: str) -> web.StreamResponse:
         medium = await self._medium(request)

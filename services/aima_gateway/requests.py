@@ -1,7 +1,7 @@
 """Requests that the gateway turns into messages: the work is for those who own what they are about."""
 
 from aima_common.contracts.base import Message
-from aima_common.contracts.messages import CancelRequested, ErasureRequested
+from aima_common.contracts.messages import CancelRequested, CorrectionMade, ErasureRequested
 from aima_common.contracts.telling import tell
 from aima_common.ids import derive
 from aima_common.ports import Ports
@@ -25,10 +25,15 @@ class Requests:
         """Ask that a medium and everything derived from it goes."""
         await self._publish(tenant, medium, ErasureRequested(medium=medium, requested_by=actor), request)
 
-    async def _publish(self, tenant: str, key: str, message: Message, request: str) -> None:
+    async def correct(self, tenant: str, made: CorrectionMade, request: str) -> str:
+        """Tell of a correction, once per request; return its id."""
+        return await self._publish(tenant, made.medium, made, request)
+
+    async def _publish(self, tenant: str, key: str, message: Message, request: str) -> str:
         now = self._clock.now()
         name = type(message).__name__
         record = tell(message, tenant=tenant, key=key, cause=request, time=now)
         body = {"message": name, "subject": key, "at": now.isoformat()}
         identity = derive("request", name, key, request)
         await self._documents.insert(COLLECTION, Insert(identity, tenant, "open", body), outbox=[record])
+        return record.headers["ce_id"]

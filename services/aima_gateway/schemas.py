@@ -189,6 +189,11 @@ SCHEMAS: dict[str, Json] = {
             "findings": {"type": "array", "items": FINDING},
         }
     ),
+    "NewCorrection": {
+        **record({"finding": STRING, "field": one_of(["text", "label", "kind"]), "value": STRING}),
+        "additionalProperties": False,
+    },
+    "Correction": record(dict.fromkeys(("id", "medium", "finding", "field", "author"), STRING)),
     "Erasure": record({"medium": STRING, "requested": BOOLEAN}),
     "Job": record(
         {

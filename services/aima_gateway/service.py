@@ -16,8 +16,10 @@ from aima_gateway.answers import Handler, RouteGroup
 from aima_gateway.application import application
 from aima_gateway.audit import Audit
 from aima_gateway.case_routes import CaseRoutes
+from aima_gateway.correction_routes import CorrectionRoutes
 from aima_gateway.dossier_routes import DossierRoutes
 from aima_gateway.events import CaseEvents, heard
+from aima_gateway.findings import Findings
 from aima_gateway.guard import Guard
 from aima_gateway.idempotency import Idempotency
 from aima_gateway.job_routes import JobRoutes
@@ -123,11 +125,13 @@ class Gateway:
     def _groups(self, guard: Guard) -> Sequence[RouteGroup]:
         ports, settings, audit = self._ports, self._settings, self._audit
         reading, requests = Reading(ports), Requests(ports)
+        findings = Findings(reading, ports.objects)
         checks = {"upload": self._replicas.alive, **self._checks}
         return (
             CaseRoutes(reading, self._events, self._replicas, self._idempotency, requests, audit, settings),
             UploadRoutes(self._replicas),
-            MediaRoutes(reading, ports.objects, requests, audit),
+            MediaRoutes(reading, findings, ports.objects, requests, audit),
+            CorrectionRoutes(reading, findings, self.keys, self._idempotency, requests, audit),
             JobRoutes(reading, requests, audit, ports.clock),
             SearchRoutes(reading, ports.search, ports.vectors, self._embed),
             DossierRoutes(reading, ports.objects, guard, audit, ports.clock, settings),

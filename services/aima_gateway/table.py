@@ -98,6 +98,7 @@ READING = (
     Route("GET", "/v1/media", "list_media", R, "List media", "media", "Media", query=(LIMIT, AFTER, CASE)),
     Route("GET", "/v1/media/{medium}", "show_medium", R, "Show a medium", "media", "Medium"),
     Route("GET", "/v1/media/{medium}/findings", "list_findings", R, "List what was found so far, even before a medium is finished", "media", "Findings"),
+    Route("POST", "/v1/media/{medium}/corrections", "correct_finding", W, "Correct what a model found; its statement stays beside the correction", "media", "Correction", 202, "NewCorrection", headers=(KEY,)),
     Route("GET", "/v1/media/{medium}/thumbnail", "show_thumbnail", R, "Show a small picture of a medium", "media", JPEG),
     Route("GET", "/v1/media/{medium}/preview", "show_preview", R, "Show a picture of a medium, at most 1280 pixels wide or high", "media", JPEG),
     Route("DELETE", "/v1/media/{medium}", "erase_medium", A, "Erase a medium and everything derived from it", "media", "Erasure", 202),

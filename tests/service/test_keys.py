@@ -92,6 +92,7 @@ async def test_what_is_another_tenants_is_not_there(doors: Any) -> None:
         ("GET", f"/v1/media/{made['medium']}/findings"),
         ("GET", f"/v1/media/{made['medium']}/thumbnail"),
         ("DELETE", f"/v1/media/{made['medium']}"),
+        ("POST", f"/v1/media/{made['medium']}/corrections"),
         ("GET", f"/v1/media?case={case}"),
         ("GET", f"/v1/jobs?case={case}"),
         ("GET", f"/v1/uploads/{made['id']}"),
