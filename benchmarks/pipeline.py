@@ -16,7 +16,7 @@ from typing import Any
 from aima_demo.case import make_demo_case, make_long_film
 from benchmarks import bare_loop, harness
 
-FILM_MINUTES = (1.5, 1.25, 1.0, 0.75)
+FILM_MINUTES = (0.9, 0.7, 0.5, 0.4)
 PHOTO_COPIES = 4
 
 

@@ -15,7 +15,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,10 @@ from benchmarks import harness
 
 CHUNK_BYTES = 1 << 20
 SAMPLE_SECONDS = 0.05
+SECRET = "a secret of this measurement alone"
 
 
-def serve_bare(folder: str, port: "multiprocessing.Queue[int]") -> None:
+def serve_bare(folder: str, url: "multiprocessing.Queue[str]") -> None:
     """Run the baseline server."""
 
     async def take(request: web.Request) -> web.Response:
@@ -48,21 +49,38 @@ def serve_bare(folder: str, port: "multiprocessing.Queue[int]") -> None:
         runner = web.AppRunner(application)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        port.put(runner.addresses[0][1])
+        url.put(f"http://127.0.0.1:{runner.addresses[0][1]}/")
         await asyncio.Event().wait()
 
     asyncio.run(main())
 
 
+def serve_upload(folder: str, url: "multiprocessing.Queue[str]") -> None:
+    """Run the upload service alone, on the embedded plugs."""
+    from aima_common import wiring
+    from aima_common.runtime import run
+    from aima_upload.service import Upload
+    from aima_upload.settings import Settings
+
+    async def main() -> None:
+        async with wiring.embedded(Path(folder) / "alone") as ports:
+            service = Upload(ports, Settings(secret=SECRET))
+            running = asyncio.create_task(run(ports, service))
+            url.put(await service.url())
+            await running
+
+    asyncio.run(main())
+
+
 @contextlib.contextmanager
-def bare_server(folder: Path) -> Any:
-    """Start the baseline in a process of its own; give its address."""
+def serving(serve: Callable[..., None], folder: Path) -> Iterator[str]:
+    """Start a server in a process of its own; give its address."""
     context = multiprocessing.get_context("spawn")
-    port: multiprocessing.Queue[int] = context.Queue()
-    process = context.Process(target=serve_bare, args=(str(folder), port))
+    told: multiprocessing.Queue[str] = context.Queue()
+    process = context.Process(target=serve, args=(str(folder), told))
     process.start()
     try:
-        yield f"http://127.0.0.1:{port.get(timeout=30)}/"
+        yield told.get(timeout=30)
     finally:
         process.terminate()
         process.join()
@@ -92,42 +110,61 @@ async def timed(send: Callable[[], Any], process: psutil.Process | None = None) 
 async def measure(repeats: int, mib: int) -> dict[str, Any]:
     """Send the same amount to all three in turn."""
     size = mib * harness.MIB
-    bare, through, grown = [], [], []
-    with tempfile.TemporaryDirectory() as name:
+    seconds: dict[str, list[float]] = {"bare": [], "upload": [], "gateway": []}
+    grown = []
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        with bare_server(folder) as address:
-            for number in range(repeats):
-                bare.append((await timed(functools.partial(_to_bare, address, size, number)))[0])
-                async with harness.running(folder / f"data{number}") as aima:
-                    case = await aima.case("large")
-                    warm = content(8 * harness.MIB, 1 << 40)
-                    await aima.upload(case, "warm.bin", warm)
-                    large = content(size, number + 1000)
-                    seconds, growth = await timed(
-                        functools.partial(aima.upload, case, "large.bin", large), aima.process
-                    )
-                through.append(seconds)
-                grown.append(growth / harness.MIB)
-                _empty(folder / f"data{number}")
-                harness.note(
-                    f"{number + 1}/{repeats}: bare {bare[-1]:.1f} s, gateway {seconds:.1f} s, +{grown[-1]:.0f} MiB"
-                )
-    ratios = [b / t for b, t in zip(bare, through, strict=True)]
+        bare = stack.enter_context(serving(serve_bare, folder))
+        alone = stack.enter_context(serving(serve_upload, folder))
+        for number in range(repeats):
+            seconds["bare"].append((await timed(functools.partial(_post, bare, size, number)))[0])
+            seconds["upload"].append(await _to_upload(alone, size, number))
+            for kept in (folder / "alone").rglob("originals/*"):
+                kept.unlink()
+            took, growth = await _through_gateway(folder / f"data{number}", size, number)
+            seconds["gateway"].append(took)
+            grown.append(growth / harness.MIB)
+            told = ", ".join(f"{way} {values[-1]:.1f} s" for way, values in seconds.items())
+            harness.note(f"{number + 1}/{repeats}: {told}, +{grown[-1]:.0f} MiB")
     return {
-        "gateway_ratio": round(statistics.median(ratios), 4),
-        "gateway_ratios": harness.spread(ratios),
+        "upload_ratio": _ratio(seconds, "upload"),
+        "gateway_ratio": _ratio(seconds, "gateway"),
         "growth_mib": harness.spread(grown),
-        "bare_mib_per_second": round(mib / statistics.median(bare), 1),
-        "gateway_mib_per_second": round(mib / statistics.median(through), 1),
+        **{f"{way}_mib_per_second": round(mib / statistics.median(values), 1) for way, values in seconds.items()},
         "mib": mib,
+        "runs": repeats,
     }
 
 
-async def _to_bare(address: str, size: int, seed: int) -> None:
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session,
-        session.post(address, data=content(size, seed)) as answer,
-    ):
+def _ratio(seconds: dict[str, list[float]], way: str) -> float:
+    return round(statistics.median(b / w for b, w in zip(seconds["bare"], seconds[way], strict=True)), 4)
+
+
+async def _through_gateway(folder: Path, size: int, seed: int) -> tuple[float, int]:
+    async with harness.running(folder) as aima:
+        case = await aima.case("large")
+        await aima.upload(case, "warm.bin", content(8 * harness.MIB, seed + (1 << 40)))
+        measured = await timed(lambda: aima.upload(case, "large.bin", content(size, seed + 1000)), aima.process)
+    _empty(folder)
+    return measured
+
+
+async def _to_upload(url: str, size: int, seed: int) -> float:
+    headers = {"Authorization": f"Bearer {SECRET}", "Aima-Tenant": "default"}
+    timeout = aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(url, headers=headers, timeout=timeout) as session:
+        async with session.post("/v1/cases", json={"name": f"large {seed}"}) as answer:
+            case = (await answer.json())["id"]
+        path = f"/v1/uploads?case={case}&file_name=large.bin"
+        return (await timed(lambda: _post(path, size, seed + 2000, session)))[0]
+
+
+async def _post(url: str, size: int, seed: int, session: aiohttp.ClientSession | None = None) -> None:
+    if session is None:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as made:
+            await _post(url, size, seed, made)
+        return
+    async with session.post(url, data=content(size, seed)) as answer:
         answer.raise_for_status()
         await answer.read()
 
