@@ -117,8 +117,7 @@ class DossierService:
         )
         record = tell(told, tenant=held.tenant, key=case.id, cause=held.cause, time=now)
         if not await self._publish(wanted, current, record):
-            for kind in ("json", "html"):
-                await self._ports.objects.delete(current[kind]["key"])
+            await self._discard(case.id, current)
             raise TransientError("another version was written meanwhile", code="dossier_moved")
         # Not its key: versions are forgotten when a medium in them is erased, and the job stays.
         return Done({"version": version})
@@ -141,6 +140,15 @@ class DossierService:
                 return True
             seen = await self._documents.load("dossiers", wanted.id)
         return False
+
+    async def _discard(self, case: str, unused: Mapping[str, Any]) -> None:
+        """Remove what was written in vain, unless another writer wrote the same bytes and won."""
+        document = await self._documents.load("dossiers", case)
+        versions = document.body["versions"] if document else []
+        for kind in ("json", "html"):
+            key = unused[kind]["key"]
+            if key not in {version[kind]["key"] for version in versions}:
+                await self._ports.objects.delete(key)
 
     async def _keep(self, held: Held, dossier: Dossier, page: bytes) -> dict[str, Any]:
         data = dossier.model_dump_json(by_alias=True, indent=1).encode()
