@@ -18,6 +18,7 @@ from aima_common.jobs import Done, Held, JobKind, JobRunner, Ledger, new_job
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect, Insert, Outcome
 from aima_fusion import domain
+from aima_fusion.entity_register import EntityRegister
 
 IMAGES = "images"
 """The vector space of whole stills."""
@@ -29,7 +30,7 @@ SLOTS = 2
 
 
 class Fusion:
-    """Owns the pictures and the relations between media; nobody else writes them."""
+    """Owns the pictures, the relations between media and the entities; nobody else writes them."""
 
     name = "fusion"
 
@@ -37,6 +38,7 @@ class Fusion:
         self._ports = ports
         self._documents = ports.documents
         self._ledger = ledger
+        self._entities = EntityRegister(ports.documents)
         self._runner = JobRunner(ledger, JobKind.FUSE, self.fuse, slots=SLOTS)
 
     def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
@@ -80,7 +82,7 @@ class Fusion:
         await self._note(envelope, body.run, Change(set={f"abandoned.{body.job}": gone.model_dump(mode="json")}))
 
     async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
-        """Forget the pictures, relations and vectors of a medium."""
+        """Forget the pictures, relations, vectors and appearances of a medium."""
         medium, tenant = envelope.body.medium, envelope.tenant
         for space in (IMAGES, "texts"):
             await self._ports.vectors.forget(space, {"tenant": tenant, "medium": medium})
@@ -93,6 +95,8 @@ class Fusion:
         emptied = Change(state="erased", set={"parts": {}, "abandoned": {}, "expected": {}, "picture": None})
         for picture in await self._documents.find("pictures", {"medium": medium, "tenant": tenant}):
             await self._documents.transition("pictures", picture.id, change=emptied)
+        # After the pictures: a fold that is under way looks at its own once it has noted what it found.
+        await self._entities.forget(tenant, medium)
         if not await self._documents.insert("pictures", marker, outbox=[record], inbox=envelope.id):
             # The medium was erased before; storage waits for this answer as it did for the first.
             await self._documents.transition("pictures", marker.id, outbox=[record], inbox=envelope.id)
@@ -141,9 +145,17 @@ class Fusion:
         moved = await self._documents.transition("pictures", picture_document.id, expect=expect, change=change)
         if not moved.applied:
             raise TransientError("more was said of the medium while it was folded", code="picture_moved")
+        await self._note_entities(held.tenant, picture)
         told = m.PictureCompleted(medium=picture.medium, run=picture.run, picture=reference)
         record = tell(told, tenant=held.tenant, key=picture.medium, cause=held.cause, time=self._ports.clock.now())
         return Done({"result": reference.model_dump(mode="json")}, [record])
+
+    async def _note_entities(self, tenant: str, picture: Picture) -> None:
+        await self._entities.note(tenant, picture.medium, picture.findings)
+        after = await self._documents.load("pictures", picture.run)
+        if after is None or after.state == "erased":
+            await self._entities.forget(tenant, picture.medium)
+            raise PermanentError("the medium was erased meanwhile", code="erased")
 
     async def _parts(self, picture: Document) -> list[domain.FoundPart]:
         expected = picture.body["expected"]

@@ -10,6 +10,7 @@ TAGS = {
     "uploads": "Files on their way in: whole, known already, or part by part (tus 1.0).",
     "media": "Content, immutable, once per tenant however many items have it.",
     "jobs": "What is being done, and why it is not done yet.",
+    "entities": "Things and phrases that return across media, numbered. Persons are none: nobody is recognised.",
     "search": "Across everything that was said, shown and seen.",
     "dossiers": "What people read.",
     "keys": "Who may come in.",

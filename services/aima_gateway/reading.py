@@ -32,6 +32,10 @@ class Reading:
         """Read documents that match."""
         return await self._documents.find(collection, {"tenant": tenant, **where}, order=order, limit=limit)
 
+    async def count(self, collection: str, tenant: str, where: dict[str, Any]) -> int:
+        """Count documents that match."""
+        return await self._documents.count(collection, {"tenant": tenant, **where})
+
     async def before(
         self, collection: str, tenant: str, where: dict[str, Any], field: str, after: str | None, limit: int
     ) -> Sequence[Document]:
@@ -52,6 +56,15 @@ class Reading:
     async def items_of_media(self, tenant: str, media: Iterable[str]) -> Sequence[Document]:
         """Read the items that have one of these media."""
         return await self._by_medium("items", tenant, media)
+
+    async def named_items(self, tenant: str, media: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """Tell under which names, in which cases, these media were handed in; what was cancelled or erased is not."""
+        named: dict[str, list[dict[str, Any]]] = {}
+        for item in await self.items_of_media(tenant, media):
+            if item.state == "accepted":
+                entry = {"id": item.id, "case": item.body["case"], "file_name": item.body["file_name"]}
+                named.setdefault(str(item.body["medium"]), []).append(entry)
+        return named
 
     async def runs(self, tenant: str, media: Iterable[str]) -> dict[str, Document]:
         """Read the newest run of each of these media."""

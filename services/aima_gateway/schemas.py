@@ -92,6 +92,14 @@ FINDING = record(
     },
     ["id", "kind", "start_seconds", "end_seconds", "confidence", "analyzer"],
 )
+ENTITY: Json = {
+    "id": STRING,
+    "kind": one_of(["thing", "phrase"]),
+    "name": STRING,
+    "ordinal": {"type": "integer", "minimum": 1, "description": "The entity's number; it stays with it."},
+    "media": {**COUNT, "description": "How many media it appears in."},
+}
+NAMED_ITEMS: Json = {"type": "array", "items": record({"id": STRING, "case": STRING, "file_name": STRING})}
 ERROR = record({"at": STRING, "code": STRING, "reason": STRING})
 
 SCHEMAS: dict[str, Json] = {
@@ -224,6 +232,20 @@ SCHEMAS: dict[str, Json] = {
             "estimated_start_seconds": nullable(NUMBER),
         }
     ),
+    "Entity": record(ENTITY),
+    "Entities": listing("entities", "Entity"),
+    "EntityInFull": record({**ENTITY, "appearances": {"type": "array", "items": ref("Appearance")}}),
+    "Appearance": record(
+        {
+            "medium": STRING,
+            "items": NAMED_ITEMS,
+            "stretches": {
+                "type": "array",
+                "description": "When it is to be seen, the earliest first; not all of them where there are very many.",
+                "items": record({"start_seconds": NUMBER, "end_seconds": NUMBER, "finding": STRING}),
+            },
+        }
+    ),
     "Hits": record(
         {
             "query": STRING,
@@ -241,10 +263,7 @@ SCHEMAS: dict[str, Json] = {
                         "end_seconds": NUMBER,
                         "score": NUMBER,
                         "found_by": {"type": "array", "items": one_of(["words", "meaning"])},
-                        "items": {
-                            "type": "array",
-                            "items": record({"id": STRING, "case": STRING, "file_name": STRING}),
-                        },
+                        "items": NAMED_ITEMS,
                     }
                 ),
             },

@@ -68,12 +68,7 @@ class SearchRoutes:
 
     async def _shown(self, tenant: str, hits: Iterable[Found]) -> list[dict[str, Any]]:
         shown = list(hits)
-        items = await self._reading.items_of_media(tenant, {hit.medium for hit in shown})
-        named: dict[str, list[dict[str, Any]]] = {}
-        for item in items:
-            if item.state == "accepted":
-                entry = {"id": item.id, "case": item.body["case"], "file_name": item.body["file_name"]}
-                named.setdefault(str(item.body["medium"]), []).append(entry)
+        named = await self._reading.named_items(tenant, {hit.medium for hit in shown})
         return [{**hit.body(), "items": named[hit.medium]} for hit in shown if hit.medium in named]
 
 

@@ -18,6 +18,7 @@ from aima_gateway.audit import Audit
 from aima_gateway.case_routes import CaseRoutes
 from aima_gateway.correction_routes import CorrectionRoutes
 from aima_gateway.dossier_routes import DossierRoutes
+from aima_gateway.entity_routes import EntityRoutes
 from aima_gateway.events import CaseEvents, heard
 from aima_gateway.findings import Findings
 from aima_gateway.guard import Guard
@@ -133,6 +134,7 @@ class Gateway:
             MediaRoutes(reading, findings, ports.objects, requests, audit),
             CorrectionRoutes(reading, findings, self.keys, self._idempotency, requests, audit),
             JobRoutes(reading, requests, audit, ports.clock),
+            EntityRoutes(reading),
             SearchRoutes(reading, ports.search, ports.vectors, self._embed),
             DossierRoutes(reading, ports.objects, guard, audit, ports.clock, settings),
             KeyRoutes(self.keys, audit),

@@ -9,7 +9,7 @@ from aima_gateway import keys
 from aima_gateway.keys import Role
 from aima_gateway.table import ROUTES
 
-IDS = {"case": "c", "medium": "m", "job": "j", "upload": "u", "key": "k", "file": "app.js"}
+IDS = {"entity": "none", "case": "c", "medium": "m", "job": "j", "upload": "u", "key": "k", "file": "app.js"}
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -107,6 +107,7 @@ async def test_what_is_another_tenants_is_not_there(doors: Any) -> None:
         ("/v1/media", "media"),
         ("/v1/jobs", "jobs"),
         ("/v1/dossiers", "dossiers"),
+        ("/v1/entities", "entities"),
     ):
         async with doors.http.get(path, headers=other) as answer:
             assert (await answer.json())[name] == []
