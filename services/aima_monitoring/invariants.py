@@ -13,12 +13,13 @@ from itertools import pairwise
 from aima_common.collections import JOB_TERMINAL, RUN_TERMINAL
 from aima_common.jobs.failure import MAX_ATTEMPTS
 from aima_common.ports.documents import Document, HistoryLine
+from aima_common.references import RESULTS, references
 
 SETTLE_SECONDS = 120.0
 """How long a fact may travel (outbox, bus, handler) before its absence counts as a loss."""
 
-ORPHAN_SECONDS = 24 * 3600.0
-"""Objects younger than this may belong to a commit that is about to happen."""
+ORPHAN_SECONDS = 48 * 3600.0
+"""Objects younger than this may belong to a commit that is about to happen, or wait for storage's sweep."""
 
 LEGAL: Mapping[str, Mapping[str | None, frozenset[str]]] = {
     "jobs": {
@@ -196,32 +197,11 @@ def _i6(s: Snapshot) -> Iterator[Violation]:
                 yield Violation("I6", document, f"message {message} changed {collection} {times} times")
 
 
-def _references(s: Snapshot) -> dict[str, tuple[int, str]]:
-    """Key -> size and hash of every object that a document refers to."""
-    found: dict[str, tuple[int, str]] = {}
-
-    def walk(value: object) -> None:
-        if isinstance(value, Mapping):
-            if {"key", "sha256", "size_bytes"} <= value.keys():
-                found[str(value["key"])] = int(value["size_bytes"]), str(value["sha256"])
-            for child in value.values():
-                walk(child)
-        elif isinstance(value, list):
-            for child in value:
-                walk(child)
-
-    for collection in ("media", "preparations", "jobs", "pictures", "dossiers", "locations"):
-        for document in _of(s, collection):
-            if document.state not in {"erased", "missing", "quarantined"}:
-                walk(document.body)
-    return found
-
-
 def _i7(s: Snapshot) -> Iterator[Violation]:
-    """No document points at a missing object; no object is older than a day and nobody's."""
-    references = _references(s)
+    """No document points at a missing object; no object is old and nobody's."""
+    referred = references(s.documents)
     erased = {m.body["object"]["key"] for m in _of(s, "media") if m.state == "erased" and "object" in m.body}
-    for key, (size, _) in references.items():
+    for key, (size, _) in referred.items():
         if key in erased:
             continue
         there = s.objects.get(key)
@@ -230,7 +210,7 @@ def _i7(s: Snapshot) -> Iterator[Violation]:
         elif there.size_bytes != size:
             yield Violation("I7", key, f"{there.size_bytes} bytes, {size} expected")
     for key, there in s.objects.items():
-        if key not in references and there.age_seconds > ORPHAN_SECONDS and "/results/" not in key:
+        if key not in referred and there.age_seconds > ORPHAN_SECONDS and RESULTS not in key:
             yield Violation("I7", key, "nobody refers to it")
 
 
@@ -257,7 +237,7 @@ def _i10(s: Snapshot) -> Iterator[Violation]:
 
 def _i11(s: Snapshot) -> Iterator[Violation]:
     """Bytes in = bytes stored, of originals and of everything made from them."""
-    for key, (_, sha256) in _references(s).items():
+    for key, (_, sha256) in references(s.documents).items():
         there = s.objects.get(key)
         if there and there.sha256 and there.sha256 != sha256:
             yield Violation("I11", key, f"stored bytes hash to {there.sha256}, {sha256} expected")

@@ -8,6 +8,9 @@ OWNERS = frozenset({"upload", "preprocessing", "scheduler", "fusion", "dossier"}
 ORPHAN_SECONDS = 24 * 3600.0
 """An object younger than this may belong to a document that is about to be written."""
 
+LATE_SECONDS = 120.0
+"""Whoever still worked on a medium when it was erased has been fenced by then (four times the lease)."""
+
 
 def all_erased(owners: Iterable[str]) -> bool:
     """Tell whether every owner has erased its part."""
@@ -17,3 +20,9 @@ def all_erased(owners: Iterable[str]) -> bool:
 def folders_of(tenant: str, medium: str) -> list[str]:
     """Name the folders that hold nothing but this medium's objects."""
     return [f"t/{tenant}/derivatives/{medium}/"]
+
+
+def medium_of(key: str) -> str | None:
+    """Name the medium whose derivative lies under a key; None for other objects."""
+    parts = key.split("/")
+    return parts[3] if len(parts) > 4 and parts[2] == "derivatives" else None

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -17,7 +17,13 @@ from aima_common.errors import ObjectMissingError, TransientError
 from aima_common.ids import derive
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect, Insert
+from aima_common.ports.objects import ObjectInfo
+from aima_common.references import REFERRING, RESULTS, references
 from aima_storage import domain
+
+SWEEP_SECONDS = 3600.0
+
+MOST = 1_000_000
 
 SCRUB_SECONDS = 60.0
 """Pause between two originals that are read again and compared with their hash."""
@@ -46,8 +52,8 @@ class Storage:
         }
 
     def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
-        """Check originals for as long as the process lives."""
-        return [self.scrub]
+        """Check originals and sweep up for as long as the process lives."""
+        return [self.scrub, self.sweep]
 
     async def on_medium_uploaded(self, envelope: Envelope[m.MediumUploaded]) -> None:
         """Register an original."""
@@ -95,6 +101,36 @@ class Storage:
                 for location in await self._documents.find("locations", {"kind": "original", "state": "present"}):
                     await self.check(location)
                     await self._clock.sleep(SCRUB_SECONDS)
+
+    async def sweep(self) -> None:
+        """Remove now and again what nobody refers to."""
+        while True:
+            await self._clock.sleep(SWEEP_SECONDS)
+            with contextlib.suppress(TransientError):
+                for key in await self.litter():
+                    log.info("object_swept", key=key)
+                    await self._objects.delete(key)
+
+    async def litter(self) -> list[str]:
+        """List objects that a crash left behind, or that were made of a medium while it was erased."""
+        # Objects first: one that a document begins to refer to meanwhile is seen as referred to.
+        there = [info async for info in self._objects.list("t/")]
+        now = self._clock.now().timestamp()
+        referred = references({name: await self._documents.find(name, {}, limit=MOST) for name in REFERRING})
+        erased = {medium.id for medium in await self._documents.find("media", {"state": "erased"}, limit=MOST)}
+        old = [info for info in there if now - info.modified_at > domain.LATE_SECONDS]
+        return [info.key for info in old if await self._is_litter(info, now, referred, erased)]
+
+    async def _is_litter(
+        self, info: ObjectInfo, now: float, referred: Collection[str], erased: Collection[str]
+    ) -> bool:
+        if domain.medium_of(info.key) in erased:
+            return True
+        if RESULTS in info.key:
+            # Only what was written since the last sweep can have come too late for its erasure.
+            young = now - info.modified_at < 2 * SWEEP_SECONDS
+            return bool(erased) and young and loads(await self._objects.get(info.key)).get("medium") in erased
+        return info.key not in referred and now - info.modified_at > domain.ORPHAN_SECONDS
 
     async def check(self, location: Document) -> bool:
         """Compare an object with its hash; one that is missing or wrong is marked and reported."""

@@ -228,7 +228,7 @@ async def test_erasure_forgets_every_version_and_answers_every_request(desk: Des
 
 async def test_the_service_writes_by_itself(desk: Desk) -> None:
     (loop,) = desk.service.background()
-    life = asyncio.create_task(loop())  # type: ignore[arg-type]
+    life: asyncio.Future[None] = asyncio.ensure_future(loop())
     try:
         await desk.hear(await desk.ends("film"), await desk.ends("photo"))
         async with asyncio.timeout(20):

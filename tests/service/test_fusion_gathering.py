@@ -59,9 +59,8 @@ class Desk:
 
     async def messages(self) -> dict[str, Envelope[Any]]:
         """Make what a run with two results and a part given up is told by."""
-        parts = [
-            m.PlannedPart(job=job, analyzer="labels", capability="labels", segment=n) for n, job in enumerate(JOBS)
-        ]
+        same = {"analyzer": "labels", "capability": "labels"}
+        parts = [m.PlannedPart.model_validate({"job": job, "segment": n, **same}) for n, job in enumerate(JOBS)]
         lack = [MissingCapability(capability="speech", reason="its model is missing")]
         said: dict[str, Any] = {"planned": m.AnalysisPlanned(medium="film", run="run", parts=parts, missing=lack)}
         for index in (0, 1):

@@ -1,6 +1,7 @@
 """What is erased is gone from every store; before the request, it was there."""
 
 import asyncio
+import datetime
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -192,3 +193,37 @@ async def test_an_original_as_it_was_uploaded_passes_the_check_and_a_vanished_on
     await stage.ports.objects.delete(whole.key)
     assert not await alone.storage.check(location)
     assert (await stage.one("locations", location.id)).state == "missing"
+
+
+async def test_what_nobody_refers_to_is_swept_when_it_is_old_and_everything_else_stays(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = Alone(stage)
+    for key in ("originals/x", "pictures/orphan", "results/kept", "dossiers/case/orphan"):
+        await stage.ports.objects.put(f"t/{TENANT}/{key}", b'{"medium": "photo"}')
+    original = {"key": f"t/{TENANT}/originals/x", "sha256": "x", "size_bytes": 1}
+    await stage.put("media", "photo", "stored", object=original)
+    assert await alone.storage.litter() == []
+    after(monkeypatch, stage, hours=25)
+    assert sorted(await alone.storage.litter()) == [
+        f"t/{TENANT}/dossiers/case/orphan",
+        f"t/{TENANT}/pictures/orphan",
+    ]
+
+
+async def test_what_was_made_of_a_medium_while_it_was_erased_is_swept_soon(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = Alone(stage)
+    for medium, state in (("film", "erased"), ("photo", "stored")):
+        await stage.put("media", medium, state)
+        await stage.ports.objects.put(f"t/{TENANT}/derivatives/{medium}/late", b"frames")
+        await stage.ports.objects.put(f"t/{TENANT}/results/of {medium}", b'{"medium": "%s"}' % medium.encode())
+    assert await alone.storage.litter() == []
+    after(monkeypatch, stage, hours=0.1)
+    assert sorted(await alone.storage.litter()) == [f"t/{TENANT}/derivatives/film/late", f"t/{TENANT}/results/of film"]
+
+
+def after(monkeypatch: pytest.MonkeyPatch, stage: Stage, hours: float) -> None:
+    then = stage.ports.clock.now() + datetime.timedelta(hours=hours)
+    monkeypatch.setattr(stage.ports.clock, "now", lambda: then, raising=False)
