@@ -68,7 +68,7 @@ class Preparation:
     """What preprocessing has made of a medium so far."""
 
     type: MediumType
-    sha256: str
+    medium: str
     segments: Sequence[SegmentDerivatives]
     picture: ObjectReference | None
 
@@ -79,14 +79,15 @@ def pipeline_digest(profile: Profile, analyzers: Iterable[AnalyzerFacts]) -> str
     return hashlib.sha256(dumps([profile.value, parts])).hexdigest()
 
 
-def result_key(sha256: str, segment: Segment | None, analyzer: AnalyzerFacts) -> str:
+def result_key(medium: str, segment: Segment | None, analyzer: AnalyzerFacts) -> str:
     """Name what an analysis will find, before it is done (design.md, 11).
 
-    Original hash x core range x analyzer x model digest and parameters: whoever computes it
-    again, in whatever run, finds the earlier result.
+    Medium (the original's hash, and whose it is) x core range x analyzer x model digest and parameters:
+    whoever computes it again, in whatever run, finds the earlier result. Findings, passages and vectors are
+    named after it, which is why two tenants with the same file must not share it.
     """
     core = [segment.core_start, segment.core_end] if segment else None
-    return hashlib.sha256(dumps([sha256, core, analyzer.name, analyzer.digest])).hexdigest()
+    return hashlib.sha256(dumps([medium, core, analyzer.name, analyzer.digest])).hexdigest()
 
 
 def plan(preparation: Preparation, analyzers: Sequence[AnalyzerFacts]) -> list[PlannedJob]:
@@ -116,7 +117,7 @@ def missing_capabilities(preparation: Preparation, analyzers: Sequence[AnalyzerF
 def _job(
     preparation: Preparation, analyzer: AnalyzerFacts, segment: Segment | None, derived: ObjectReference
 ) -> PlannedJob:
-    return PlannedJob(analyzer, segment, derived, result_key(preparation.sha256, segment, analyzer))
+    return PlannedJob(analyzer, segment, derived, result_key(preparation.medium, segment, analyzer))
 
 
 def _derived(part: SegmentDerivatives, kind: str) -> ObjectReference | None:

@@ -264,4 +264,4 @@ def _preparation(run: Document, prepared: Document) -> domain.Preparation:
     body = prepared.body
     picture = ObjectReference.model_validate(body["poster"]) if body.get("poster") else None
     segments = [SegmentDerivatives.model_validate(part, strict=False) for part in body["segments"]]
-    return domain.Preparation(MediumType(body["type"]), run.body["sha256"], segments, picture)
+    return domain.Preparation(MediumType(body["type"]), run.body["medium"], segments, picture)

@@ -16,8 +16,11 @@ import psutil
 
 from aima_client import embedded
 from aima_client.client import Client
+from aima_common import wiring
 from aima_common.adapters.embedded.documents import SqliteDocuments
 from aima_common.ports.documents import Document
+from aima_monitoring import snapshot
+from aima_monitoring.invariants import check
 
 PATIENCE_SECONDS = 120.0
 """How long a test waits for what has to happen; nothing is concluded from how long it took."""
@@ -125,6 +128,14 @@ async def documents_of(data: Path) -> AsyncIterator[SqliteDocuments]:
 async def all_of(documents: SqliteDocuments, collection: str, **where: Any) -> Sequence[Document]:
     """Read all documents that match."""
     return await documents.find(collection, where, limit=100_000)
+
+
+async def violations_in(data: Path) -> list[str]:
+    """Let the auditor look at a data folder at rest, every byte of it; nobody may run on it."""
+    with wiring.exclusive(data):
+        async with wiring.embedded(data) as ports:
+            seen = await snapshot.take(ports, at_rest=True, read_bytes=True)
+            return [str(violation) for violation in check(seen)]
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from aima_common.contracts.media import MediumType, ObjectReference, Profile, Segment, SegmentDerivatives
+from aima_common.ids import Sha256, TenantId, medium_id
 from aima_scheduler.domain import (
     AnalyzerFacts,
     Preparation,
@@ -15,6 +16,7 @@ from aima_scheduler.domain import (
 )
 
 SHA = "ab" * 32
+MEDIUM = medium_id(TenantId("acme"), Sha256(SHA))
 LATER = "2026-11-24T08:00:00+00:00"
 SOONER = "2026-11-24T08:30:00+02:00"
 """Written with a later hour, in another time zone."""
@@ -50,7 +52,7 @@ def film(*, sound: bool = True, count: int = 2) -> Preparation:
         )
         for i in range(count)
     ]
-    return Preparation(MediumType.VIDEO, SHA, parts, None)
+    return Preparation(MediumType.VIDEO, MEDIUM, parts, None)
 
 
 SHOTS = facts("shots", given="thumbnails")
@@ -80,17 +82,17 @@ def test_a_silent_film_has_no_speech_to_look_for() -> None:
 
 
 def test_a_still_is_looked_at_once_by_those_who_look_at_stills() -> None:
-    still = Preparation(MediumType.IMAGE, SHA, [], reference("poster"))
+    still = Preparation(MediumType.IMAGE, MEDIUM, [], reference("poster"))
     assert planned(still, ALL) == [("faces", None, "poster")]
 
 
 def test_a_still_whose_picture_is_not_there_yet_is_planned_later() -> None:
-    assert planned(Preparation(MediumType.IMAGE, SHA, [], None), ALL) == []
+    assert planned(Preparation(MediumType.IMAGE, MEDIUM, [], None), ALL) == []
 
 
 def test_a_missing_model_is_named_where_it_would_have_been_used_and_plans_nothing() -> None:
     absent = facts("ocr", accepts=("image",), capability="text", unavailable="its model is missing")
-    still = Preparation(MediumType.IMAGE, SHA, [], reference("poster"))
+    still = Preparation(MediumType.IMAGE, MEDIUM, [], reference("poster"))
     assert planned(still, [absent]) == []
     assert [(x.capability, x.reason) for x in missing_capabilities(still, [absent, FACES])] == [
         ("text", "its model is missing")
@@ -120,18 +122,21 @@ def test_a_pipeline_changes_with_its(profile: Profile, analyzers: list[AnalyzerF
     assert pipeline_digest(profile, analyzers) != pipeline_digest(Profile.DEFAULT, ALL)
 
 
-def test_a_result_is_named_by_content_stretch_analyzer_and_model_alone() -> None:
-    known = result_key(SHA, segment(1), FACES)
+def test_a_result_is_named_by_medium_stretch_analyzer_and_model_alone() -> None:
+    known = result_key(MEDIUM, segment(1), FACES)
     moved_context = segment(1).model_copy(update={"context_start": 0.0})
     renumbered = segment(1).model_copy(update={"index": 7})
-    same = (result_key(SHA, moved_context, FACES), result_key(SHA, renumbered, replace(FACES, needs={"cpus": 9.0})))
+    same = (
+        result_key(MEDIUM, moved_context, FACES),
+        result_key(MEDIUM, renumbered, replace(FACES, needs={"cpus": 9.0})),
+    )
     assert set(same) == {known}
     others = {
-        result_key("cd" * 32, segment(1), FACES),
-        result_key(SHA, segment(2), FACES),
-        result_key(SHA, None, FACES),
-        result_key(SHA, segment(1), replace(FACES, digest="d2")),
-        result_key(SHA, segment(1), SPEECH),
+        result_key(medium_id(TenantId("another"), Sha256(SHA)), segment(1), FACES),
+        result_key(MEDIUM, segment(2), FACES),
+        result_key(MEDIUM, None, FACES),
+        result_key(MEDIUM, segment(1), replace(FACES, digest="d2")),
+        result_key(MEDIUM, segment(1), SPEECH),
     }
     assert known not in others
     assert len(others) == 5
