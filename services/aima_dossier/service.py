@@ -1,6 +1,7 @@
 """Writes a version of a case's dossier whenever something in it has come to an end."""
 
 import asyncio
+import contextlib
 import datetime
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -30,6 +31,9 @@ from aima_dossier.render import render
 GATHER_SECONDS = 5
 """While a case is being worked on it is written at most this often; its end is written at once."""
 
+MEND_SECONDS = 300
+"""How often a version is asked for again that could not be written."""
+
 SEARCHABLE = ("speech", "text", "label")
 
 
@@ -56,8 +60,8 @@ class DossierService:
         }
 
     def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
-        """Write for as long as the process lives."""
-        return [self._runner.run]
+        """Write, and mend what was not written, for as long as the process lives."""
+        return [self._runner.run, self.mend]
 
     async def on_progress_made(self, envelope: Envelope[m.ProgressMade]) -> None:
         """Index what a finished run found, and have its cases written."""
@@ -93,6 +97,21 @@ class DossierService:
     async def on_medium_erased(self, envelope: Envelope[m.MediumErased]) -> None:
         """Write the cases anew, without the medium."""
         await self._want_cases_of(envelope.body.medium, envelope)
+
+    async def mend(self) -> None:
+        """Ask again for versions whose writing was given up, so that the last event is covered after all."""
+        while True:
+            await self._ports.clock.sleep(MEND_SECONDS)
+            with contextlib.suppress(TransientError):
+                await self.ask_for_the_unwritten()
+
+    async def ask_for_the_unwritten(self) -> None:
+        """Have every case written of which more was told than was written."""
+        moment = int(self._ports.clock.now().timestamp()) // MEND_SECONDS
+        for document in await self._documents.find("dossiers", {"state": ["empty", "current"]}, limit=MOST_ITEMS):
+            if document.body["written"] < document.body["wanted"]:
+                occasion = f"mend-{document.body['wanted']}-{moment}"
+                await self._ask(document.id, document.tenant, datetime.timedelta(0), occasion)
 
     async def write(self, held: Held) -> Done:
         """Write the case as it is now; does nothing when everything that was told of it is written already."""

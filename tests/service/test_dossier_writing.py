@@ -226,8 +226,22 @@ async def test_erasure_forgets_every_version_and_answers_every_request(desk: Des
     assert (await desk.written()).complete
 
 
+async def test_a_version_whose_writing_was_given_up_is_asked_for_again(desk: Desk) -> None:
+    await desk.hear(await desk.ends("film"), await desk.ends("photo"))
+    for job in await desk.jobs():
+        held = await desk.claim(job)
+        await desk.stage.ledger.finish(held, "dead", {}, [])
+    await desk.work_off()
+    assert (await desk.stage.one("dossiers", "case")).body["current"] is None
+    await desk.service.ask_for_the_unwritten()
+    await desk.work_off()
+    assert (await desk.written()).complete
+    await desk.service.ask_for_the_unwritten()
+    assert await desk.jobs() == []
+
+
 async def test_the_service_writes_by_itself(desk: Desk) -> None:
-    (loop,) = desk.service.background()
+    loop, _ = desk.service.background()
     life: asyncio.Future[None] = asyncio.ensure_future(loop())
     try:
         await desk.hear(await desk.ends("film"), await desk.ends("photo"))
