@@ -70,6 +70,10 @@ contracts: setup-dev ## write docs/generated anew from the contracts
 chaos: setup-dev models ## kill AIMA at random moments, prove that nothing is lost (CHAOS="--seed 7 --kills 10 --minutes 5")
 	@$(BIN)/python -m tests.chaos $(CHAOS)
 
+.PHONY: screenshot
+screenshot: setup-dev ## take the README's picture of the demo case's dossier (after `make demo`)
+	@$(BIN)/python -m aima_demo.screenshot $(DEMO)/dossier.html docs/images/dossier.png
+
 bench-%: setup-dev models ## run one benchmark, such as bench-pipeline
 	@$(BIN)/python -m benchmarks.$*
 
