@@ -75,6 +75,7 @@ class Installation:
         family = self._family()
         self._process.send_signal(signal.SIGTERM)
         status = await asyncio.to_thread(self._process.wait, STOP_SECONDS)
+        self._close_output()
         if status:
             raise RuntimeError(f"AIMA ended with status {status} when it was asked to stop")
         await self._gone(family)
@@ -88,6 +89,7 @@ class Installation:
         else:
             self._process.kill()
         await asyncio.to_thread(self._process.wait)
+        self._close_output()
         await self._gone(family)
 
     async def kill_child(self, kind: str) -> int | None:
@@ -120,6 +122,9 @@ class Installation:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        self._close_output()
+
+    def _close_output(self) -> None:
         if self._process is not None and self._process.stdout is not None:
             self._process.stdout.close()
 
