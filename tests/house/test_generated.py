@@ -14,6 +14,10 @@ from referencing.jsonschema import DRAFT202012
 from aima_common.contracts import __main__ as generator
 
 
+MEASURED = {"crash_report.json", "crash_report.md"}
+"""Written by a campaign (`make chaos`), not by the contracts."""
+
+
 @pytest.fixture(scope="module")
 def asyncapi(root: Path) -> dict[str, Any]:
     document: dict[str, Any] = json.loads((root / "docs/generated/asyncapi.json").read_text("utf-8"))
@@ -48,7 +52,7 @@ def test_an_edited_file_is_seen_and_written_again(tmp_path: Path, capsys: pytest
 
 def test_every_kind_of_document_is_there(root: Path) -> None:
     names = {path.name for path in (root / "docs/generated").iterdir()}
-    assert names == {"asyncapi.json", "messages.md", *generator.DOCUMENTS}
+    assert names - MEASURED == {"asyncapi.json", "messages.md", *generator.DOCUMENTS}
 
 
 def test_every_reference_in_asyncapi_leads_somewhere(asyncapi: dict[str, Any]) -> None:
