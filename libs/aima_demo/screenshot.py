@@ -1,12 +1,14 @@
 """Takes the picture of a dossier that the README shows: `python -m aima_demo.screenshot DOSSIER.html PICTURE.png`.
 
-Needs the developers' environment (Playwright) and a Chromium: `$AIMA_CHROMIUM`, or the one on the path.
+Needs a Chromium: `$AIMA_CHROMIUM`, or the one on the path.
 """
 
 import argparse
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 WIDTH, HEIGHT = 1280, 1500
@@ -15,19 +17,27 @@ WIDTH, HEIGHT = 1280, 1500
 COLOURS = 128
 """Enough for a page of text and thumbnails, at a third of the size."""
 
+TIMEOUT_SECONDS = 60.0
+
 
 def take(dossier: Path, picture: Path, chromium: str) -> None:
-    """Open the dossier, look, and write a PNG."""
+    """Open the dossier, look, and write a PNG; raise `CalledProcessError` when the browser cannot."""
     from PIL import Image
-    from playwright.sync_api import sync_playwright
 
     picture.parent.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium)
-        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-        page.goto(dossier.resolve().as_uri())
-        page.screenshot(path=picture)
-        browser.close()
+    with tempfile.TemporaryDirectory() as profile:
+        command = [
+            chromium,
+            "--headless",
+            # The page is one that AIMA wrote; containers seldom allow the browser's own sandbox.
+            "--no-sandbox",
+            "--hide-scrollbars",
+            f"--user-data-dir={profile}",
+            f"--window-size={WIDTH},{HEIGHT}",
+            f"--screenshot={picture.resolve()}",
+            dossier.resolve().as_uri(),
+        ]
+        subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT_SECONDS)
     with Image.open(picture) as taken:
         taken.convert("RGB").quantize(COLOURS).save(picture, optimize=True)
 
