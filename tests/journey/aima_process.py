@@ -37,9 +37,9 @@ class RunningAima:
     data: Path
     process: "subprocess.Popen[str]"
 
-    def client(self, key: str | None = None) -> Client:
-        """Talk to it, as its owner unless another key is shown."""
-        return Client(self.url, self.key if key is None else key, attempts=1)
+    def client(self, key: str | None = None, *, attempts: int = 1) -> Client:
+        """Talk to it, as its owner unless another key is shown; without patience unless it is asked for."""
+        return Client(self.url, self.key if key is None else key, attempts=attempts)
 
     def tree(self) -> list[psutil.Process]:
         """List the process and everything it started."""
