@@ -60,12 +60,14 @@ def try_layers() -> tuple[Layer, ...]:
     child = os.fork()
     if child == 0:
         try:
-            os.write(writing, "\n".join(f"{name}\t{fault}" for name, fault in _try_each()).encode())
+            # As in a decoder: what the parent holds open must not use up the few descriptors that are allowed.
+            (report,) = processes.keep_only(writing)
+            os.write(report, "\n".join(f"{name}\t{fault}" for name, fault in _try_each()).encode())
         finally:
             os._exit(0)
     os.close(writing)
-    with os.fdopen(reading, "rb") as report:
-        lines = report.read().decode().splitlines()
+    with os.fdopen(reading, "rb") as told:
+        lines = told.read().decode().splitlines()
     os.waitpid(child, 0)
     faults = {name: fault for name, _, fault in (line.partition("\t") for line in lines)}
     names = [name for name, _ in _steps(_TRIAL_MEMORY_BYTES, 0)]

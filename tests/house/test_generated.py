@@ -13,7 +13,6 @@ from referencing.jsonschema import DRAFT202012
 
 from aima_common.contracts import __main__ as generator
 
-
 MEASURED = {"crash_report.json", "crash_report.md"}
 """Written by a campaign (`make chaos`), not by the contracts."""
 

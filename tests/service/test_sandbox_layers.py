@@ -1,5 +1,6 @@
 """The box, from inside: what it forbids fails there and works outside, and what decoding needs still works."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -111,6 +112,13 @@ def test_every_layer_holds_on_this_machine_and_says_so() -> None:
     assert names == ["resource_limits", "capabilities", "no_new_privileges", "landlock", "seccomp"]
     assert all(layer.active for layer in layers), sandbox.missing(layers)
     assert sandbox.missing(layers) == ""
+
+
+def test_layers_are_tried_whatever_the_process_holds_open() -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(Path(os.devnull).open("rb"))
+        assert all(layer.active for layer in sandbox.try_layers())
 
 
 def test_a_layer_that_cannot_be_put_up_is_named_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
