@@ -31,16 +31,21 @@ async def relay_outbox(ports: Ports) -> None:
     while True:
         wake.clear()
         try:
-            while entries := await ports.documents.outbox():
-                await _publish(ports, entries)
-                await ports.documents.published([entry.token for entry in entries])
-                OUTBOX_PUBLISHED.inc(len(entries))
+            await relay_once(ports)
         except TransientError as error:
             log.warning("outbox_waits", reason=str(error))
             await ports.clock.sleep(1.0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(IDLE_SECONDS):
                 await wake.wait()
+
+
+async def relay_once(ports: Ports) -> None:
+    """Publish what waits now; raise `TransientError` while the store or the bus is away."""
+    while entries := await ports.documents.outbox():
+        await _publish(ports, entries)
+        await ports.documents.published([entry.token for entry in entries])
+        OUTBOX_PUBLISHED.inc(len(entries))
 
 
 async def _publish(ports: Ports, entries: Sequence[OutboxEntry]) -> None:
