@@ -49,6 +49,8 @@ COLLECTIONS: tuple[Collection, ...] = (
     Collection("keys", "gateway", ("active", "revoked"), ("digest",), unique=(("digest",),)),
     Collection("idempotency", "gateway", ("running", "answered"), ("expires_at",)),
     Collection("counters", "gateway", ("open",), ()),
+    Collection("leaderships", "whoever leads", ("open",)),
+    Collection("installations", "every process", ("open",)),
     Collection("dead_letters", "every service", ("open", "retried", "discarded"), ("reason", "service")),
 )
 

@@ -10,14 +10,14 @@ from aima_common.contracts import messages as m
 from aima_common.contracts.media import MediumType
 from aima_common.contracts.telling import tell
 from aima_common.errors import TransientError
-from aima_common.jobs import JobKind, Ledger
+from aima_common.jobs import JobKind, Leadership, Ledger
 from aima_common.jobs.ledger import is_interactive
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
 from aima_scheduler.placement import Machine, Needs, Room, ever_fits, place
 
-IDLE_SECONDS = 1.0
-"""The backstop for a wake-up that never came."""
+IDLE_SECONDS = 0.5
+"""The backstop for a wake-up that never came, or that woke another scheduler than the one that places."""
 
 UNCLAIMED_SECONDS = 20.0
 """A placement that no worker claims for this long is taken back: the machine may be gone."""
@@ -35,6 +35,7 @@ class Dispatcher:
         self._clock = ports.clock
         self._ledger = ledger
         self._on_unschedulable = on_unschedulable
+        self._leadership = Leadership(ports.documents, "placing", ledger.holder, ports.clock.monotonic)
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -43,21 +44,28 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Place jobs until cancelled."""
-        while True:
-            self._wake.clear()
-            try:
-                await self.place_all()
-            except TransientError as error:
-                log.warning("placing_waits", reason=str(error))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(IDLE_SECONDS):
-                    await self._wake.wait()
+        try:
+            while True:
+                self._wake.clear()
+                try:
+                    await self.place_all()
+                except TransientError as error:
+                    log.warning("placing_waits", reason=str(error))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        await self._wake.wait()
+        finally:
+            with contextlib.suppress(TransientError):
+                await asyncio.shield(self._leadership.give_up())
 
     async def place_all(self) -> int:
-        """Place what fits, the most urgent first; return how many were placed."""
+        """Place what fits, the most urgent first; return how many were placed.
+
+        Of several schedulers one places at a time: two that count the same free room would both fill it.
+        """
         await self._leave_the_silent()
         waiting = await self._ledger.ready(JobKind.ANALYSE, {"machine": None})
-        if not waiting:
+        if not waiting or not await self._leadership.held():
             return 0
         machines = await self._machines()
         rooms = await self._rooms(machines)

@@ -137,6 +137,10 @@ class Ledger:
 
     async def ready(self, kind: JobKind, where: Mapping[str, Any] | None = None, limit: int = 100) -> list[Document]:
         """Read jobs that may start now, the most urgent first; ties go by age, then id."""
+        anything = {"kind": kind.value, "state": "ready", **(where or {})}
+        if not await self._documents.find(COLLECTION, anything, limit=1):
+            # The usual answer, and many processes ask every second.
+            return []
         now = await self._documents.now()
         found: list[Document] = []
         for priority in Priority:

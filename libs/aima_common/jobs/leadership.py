@@ -1,0 +1,59 @@
+"""One of several equal processes does what only one may do at a time: held by a lease, like a job."""
+
+import time
+from collections.abc import Callable
+
+from aima_common.ports.documents import Document, Documents, Expect, Insert, Lease
+
+COLLECTION = "leaderships"
+
+LEASE_SECONDS = 10.0
+"""How long the others wait for a leader that died."""
+
+TRUSTED_SECONDS = LEASE_SECONDS / 3
+"""How long a confirmed lease is relied upon without asking again; ends well before the lease does."""
+
+
+class Leadership:
+    """The right to do something alone, by the store's clock."""
+
+    def __init__(
+        self, documents: Documents, name: str, holder: str, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._documents = documents
+        self._name = name
+        self._holder = holder
+        self._monotonic = monotonic
+        self._confirmed_at: float | None = None
+
+    async def held(self) -> bool:
+        """Take or keep the leadership; False while another process has it. Asks the store only now and again."""
+        asked = self._monotonic()
+        if self._confirmed_at is not None and asked - self._confirmed_at < TRUSTED_SECONDS:
+            return True
+        self._confirmed_at = None
+        if await self._take():
+            self._confirmed_at = asked
+        return self._confirmed_at is not None
+
+    async def give_up(self) -> None:
+        """Let another process lead at once."""
+        self._confirmed_at = None
+        known = await self._documents.load(COLLECTION, self._name)
+        if known and known.holder == self._holder:
+            expect = Expect(epoch=known.epoch)
+            await self._documents.transition(COLLECTION, self._name, expect=expect, release=True)
+
+    async def _take(self) -> bool:
+        known = await self._documents.load(COLLECTION, self._name)
+        if known is None:
+            await self._documents.insert(COLLECTION, Insert(self._name, "", "open", {}))
+            known = await self._documents.load(COLLECTION, self._name)
+        return known is not None and await self._lease(known)
+
+    async def _lease(self, known: Document) -> bool:
+        mine = known.holder == self._holder
+        lease = Lease(self._holder, LEASE_SECONDS, renew=mine)
+        taken = known.holder is not None and not mine
+        expect = Expect(epoch=known.epoch, lease_expired=taken)
+        return (await self._documents.transition(COLLECTION, self._name, expect=expect, lease=lease)).applied

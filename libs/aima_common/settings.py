@@ -1,0 +1,208 @@
+"""What an operator may set: every environment variable there is, once, and how a process reads them.
+
+A process refuses to start on a name that does not exist, on one that is missing, and on two that contradict
+each other: an installation with a typing error in it would run for weeks on a default that nobody chose.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aima_common.errors import SettingsError
+
+PREFIX = "AIMA_"
+EVERY = "every process of a cluster"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One environment variable."""
+
+    name: str
+    meaning: str
+    read_by: str = EVERY
+    default: str | None = None
+    """None: it must be set where it is read, or may be left out, as its meaning says."""
+    secret: bool = False
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("AIMA_KAFKA", "Kafka's brokers, host:port with commas between them"),
+    Setting("AIMA_KAFKA_USER", "user for SASL SCRAM-SHA-512; without one nobody logs in", default=""),
+    Setting("AIMA_KAFKA_PASSWORD", "that user's password", default="", secret=True),
+    Setting("AIMA_KAFKA_CA", "file of certificates to trust; turns TLS on", default=""),
+    Setting("AIMA_KAFKA_REPLICATION", "copies of new topics; the brokers' own default when left out", default=""),
+    Setting("AIMA_MONGODB", "MongoDB's URI, mongodb://…/?replicaSet=…", secret=True),
+    Setting("AIMA_MONGODB_DATABASE", "database of this installation", default="aima"),
+    Setting("AIMA_S3", "URL of the S3 server, http://host:port or https://host"),
+    Setting("AIMA_S3_BUCKET", "bucket of this installation; made when it is not there", default="aima"),
+    Setting("AIMA_S3_ACCESS_KEY", "access key for the bucket"),
+    Setting("AIMA_S3_SECRET_KEY", "secret key for the bucket", secret=True),
+    Setting("AIMA_S3_REGION", "region of the bucket", default="us-east-1"),
+    Setting("AIMA_VECTORS", "http://host:port of a Qdrant server, or unix:/path of a Qdrant Edge process"),
+    Setting("AIMA_SCRATCH", "folder for copies of originals while they are decoded", default="the system's own"),
+    Setting("AIMA_HEALTH_HOST", "address of /livez /readyz /startupz /metrics", default="127.0.0.1"),
+    Setting("AIMA_HEALTH_PORT", "port of the same; 0 takes a free one", default="8790"),
+    Setting("AIMA_MACHINE", "name of the machine (the node, in Kubernetes)", default="the host's name"),
+    Setting("AIMA_SLOTS", "jobs that a process works on at the same time", default="the number of cores"),
+    Setting("AIMA_LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR", default="INFO"),
+    Setting("AIMA_INTERNAL_SECRET", "what processes show each other", "gateway, upload, analysis", secret=True),
+    Setting("AIMA_GATEWAY_HOST", "address of the HTTP interface", "gateway", "127.0.0.1"),
+    Setting("AIMA_GATEWAY_PORT", "port of the HTTP interface; 0 takes a free one", "gateway", "8700"),
+    Setting("AIMA_UPLOAD_URLS", "the upload processes, with commas between them", "gateway"),
+    Setting("AIMA_ANALYSIS_URLS", "processes that turn a search's words into vectors", "gateway", ""),
+    Setting("AIMA_ENVIRONMENT", "part of every key, so that a test key is seen to be one", "gateway", "local"),
+    Setting("AIMA_UPLOAD_HOST", "address that gateways reach upload at", "upload", "127.0.0.1"),
+    Setting("AIMA_UPLOAD_PORT", "port of the same; 0 takes a free one", "upload", "8701"),
+    Setting("AIMA_MAX_UPLOAD_BYTES", "size of the largest file that is taken", "upload", "5 GiB"),
+    Setting("AIMA_UNSANDBOXED", "yes: decode without the sandbox where the kernel lacks it", "preprocessing", "no"),
+    Setting("AIMA_ANALYZERS", "names of the analyzers to run, with commas between them", "analysis", "the usual ones"),
+    Setting("AIMA_LANES", "video, image, audio: whose jobs this process takes", "analysis", "all three"),
+    Setting("AIMA_ANALYSIS_HOST", "address that gateways reach analysis at", "analysis", "127.0.0.1"),
+    Setting("AIMA_ANALYSIS_PORT", "port of the same; 0 takes a free one", "analysis", "8702"),
+    Setting("AIMA_MODELS", "folder of the model pack", "analysis, preprocessing", "the user's cache"),
+    Setting("AIMA_URL", "address of a gateway", "the aima command"),
+    Setting("AIMA_KEY", "key for that gateway", "the aima command", secret=True),
+    Setting("AIMA_DATA", "data folder of an AIMA on one machine", "the aima command", "the user's data folder"),
+    Setting("AIMA_STATE", "folder where running instances are found", "the aima command", "the user's state folder"),
+    Setting("AIMA_CHROMIUM", "browser for the pages' tests and pictures", "the tests", "/usr/bin/chromium"),
+)
+
+KNOWN: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
+
+Environment = Mapping[str, str]
+
+
+def refuse_unknown(environment: Environment = os.environ) -> None:
+    """Raise `SettingsError` for a name of ours that nothing reads: it is a typing error."""
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in KNOWN)
+    if unknown:
+        near = _nearest(unknown[0])
+        raise SettingsError(f"{unknown[0]} is no setting of AIMA" + (f"; did you mean {near}?" if near else ""))
+
+
+def required(environment: Environment, name: str) -> str:
+    """Read a setting that has no default; raise `SettingsError` with its meaning when it is missing."""
+    value = environment.get(name, "").strip()
+    if not value:
+        raise SettingsError(f"{name} is not set: {KNOWN[name].meaning}")
+    return value
+
+
+def number(environment: Environment, name: str, default: int, *, least: int = 0) -> int:
+    """Read a whole number; raise `SettingsError` for anything else."""
+    text = environment.get(name, "").strip()
+    try:
+        value = int(text) if text else default
+    except ValueError:
+        raise SettingsError(f"{name} is {text!r}, and a whole number is wanted: {KNOWN[name].meaning}") from None
+    if value < least:
+        raise SettingsError(f"{name} is {value}, and at least {least} is wanted: {KNOWN[name].meaning}")
+    return value
+
+
+def words(environment: Environment, name: str) -> tuple[str, ...]:
+    """Read a list with commas."""
+    return tuple(word.strip() for word in environment.get(name, "").split(",") if word.strip())
+
+
+def web_address(environment: Environment, name: str) -> str:
+    """Read the URL of a server; raise `SettingsError` for what is none."""
+    value = required(environment, name).rstrip("/")
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path:
+        raise SettingsError(f"{name} is {value!r}, and http://host:port or https://host is wanted")
+    return value
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """Where the four servers of a cluster are."""
+
+    kafka: str
+    mongodb: str = field(repr=False)
+    s3: str
+    s3_access_key: str
+    s3_secret_key: str = field(repr=False)
+    vectors: str
+    kafka_user: str | None = None
+    kafka_password: str | None = field(default=None, repr=False)
+    kafka_authority: Path | None = None
+    kafka_replication: int | None = None
+    mongodb_database: str = "aima"
+    s3_bucket: str = "aima"
+    s3_region: str = "us-east-1"
+    scratch: Path | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Environment = os.environ) -> "StoreSettings":
+        """Read them; raise `SettingsError` for what is missing, malformed or contradictory."""
+        user, password = environment.get("AIMA_KAFKA_USER", ""), environment.get("AIMA_KAFKA_PASSWORD", "")
+        if bool(user) != bool(password):
+            raise SettingsError("AIMA_KAFKA_USER and AIMA_KAFKA_PASSWORD are set together or not at all")
+        authority = environment.get("AIMA_KAFKA_CA", "")
+        if authority and not Path(authority).is_file():
+            raise SettingsError(f"AIMA_KAFKA_CA is {authority!r}, and no file lies there")
+        return cls(
+            kafka=_brokers(required(environment, "AIMA_KAFKA")),
+            mongodb=_mongodb(required(environment, "AIMA_MONGODB")),
+            s3=web_address(environment, "AIMA_S3"),
+            s3_access_key=required(environment, "AIMA_S3_ACCESS_KEY"),
+            s3_secret_key=required(environment, "AIMA_S3_SECRET_KEY"),
+            vectors=_vectors(required(environment, "AIMA_VECTORS")),
+            kafka_user=user or None,
+            kafka_password=password or None,
+            kafka_authority=Path(authority) if authority else None,
+            kafka_replication=number(environment, "AIMA_KAFKA_REPLICATION", 0) or None,
+            mongodb_database=environment.get("AIMA_MONGODB_DATABASE") or cls.mongodb_database,
+            s3_bucket=environment.get("AIMA_S3_BUCKET") or cls.s3_bucket,
+            s3_region=environment.get("AIMA_S3_REGION") or cls.s3_region,
+            scratch=Path(environment["AIMA_SCRATCH"]) if environment.get("AIMA_SCRATCH") else None,
+        )
+
+
+def _brokers(value: str) -> str:
+    for broker in value.split(","):
+        host, _, port = broker.strip().rpartition(":")
+        if not host or not port.isdigit():
+            raise SettingsError(f"AIMA_KAFKA names {broker.strip()!r}, and host:port is wanted")
+    return value
+
+
+def _mongodb(value: str) -> str:
+    if not value.startswith(("mongodb://", "mongodb+srv://")):
+        raise SettingsError("AIMA_MONGODB does not begin with mongodb:// or mongodb+srv://")
+    return value
+
+
+def _vectors(value: str) -> str:
+    if value.startswith("unix:/") or urlsplit(value).scheme in {"http", "https"}:
+        return value
+    raise SettingsError(f"AIMA_VECTORS is {value!r}, and unix:/path or http://host:port is wanted")
+
+
+def _nearest(name: str) -> str | None:
+    import difflib
+
+    found = difflib.get_close_matches(name, KNOWN, n=1)
+    return found[0] if found else None
+
+
+def described() -> str:
+    """Write the table of settings as Markdown, for docs/generated."""
+    lines = [
+        "# Settings",
+        "",
+        "Every environment variable that AIMA reads, made from `aima_common.settings`. A process refuses to start on a",
+        "name that is not here, on one it needs and lacks, and on two that contradict each other.",
+        "",
+        "| name | meaning | read by | default |",
+        "|---|---|---|---|",
+    ]
+    for setting in SETTINGS:
+        note = " (secret)" if setting.secret else ""
+        default = "–" if setting.default is None else f"`{setting.default}`" if setting.default else "empty"
+        lines.append(f"| `{setting.name}` | {setting.meaning}{note} | {setting.read_by} | {default} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,53 @@
+"""Of several equal processes one leads; when it falls silent, another does."""
+
+from pathlib import Path
+
+from aima_common import wiring
+from aima_common.jobs import Leadership, leadership
+from aima_common.ports.documents import Change, Expect, Lease
+
+
+async def test_one_of_two_leads_until_it_gives_up(tmp_path: Path) -> None:
+    async with wiring.embedded(tmp_path) as ports:
+        first, second = (Leadership(ports.documents, "placing", holder) for holder in ("a", "b"))
+        assert await first.held()
+        assert not await second.held()
+        assert await first.held()
+        await first.give_up()
+        assert await second.held()
+        assert not await first.held()
+
+
+async def test_leaderships_of_different_things_do_not_meet(tmp_path: Path) -> None:
+    async with wiring.embedded(tmp_path) as ports:
+        assert await Leadership(ports.documents, "placing", "a").held()
+        assert await Leadership(ports.documents, "sweeping", "b").held()
+
+
+async def test_a_leader_that_fell_silent_is_followed_by_another_and_knows_it(tmp_path: Path) -> None:
+    now = 0.0
+    async with wiring.embedded(tmp_path) as ports:
+        first = Leadership(ports.documents, "placing", "a", lambda: now)
+        second = Leadership(ports.documents, "placing", "b", lambda: now)
+        assert await first.held()
+        # Its lease ran out in the store; nobody asked it meanwhile.
+        await ports.documents.transition(
+            leadership.COLLECTION, "placing", expect=Expect(), lease=Lease("a", -1.0, renew=True), change=Change()
+        )
+        assert await second.held()
+        now += leadership.TRUSTED_SECONDS + 1
+        assert not await first.held()
+        assert await second.held()
+
+
+async def test_a_confirmed_leader_does_not_ask_the_store_every_time(tmp_path: Path) -> None:
+    now = 0.0
+    async with wiring.embedded(tmp_path) as ports:
+        leader = Leadership(ports.documents, "placing", "a", lambda: now)
+        assert await leader.held()
+        before = await ports.documents.load(leadership.COLLECTION, "placing")
+        assert await leader.held()
+        assert await ports.documents.load(leadership.COLLECTION, "placing") == before
+        now += leadership.TRUSTED_SECONDS + 1
+        assert await leader.held()
+        assert await ports.documents.load(leadership.COLLECTION, "placing") != before
