@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from aima_common import __version__
+from aima_common import __version__, settings
 from aima_common.contracts import asyncapi, overview
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,6 +33,7 @@ def generated(examples: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, 
     """Yield the name and text of every generated file."""
     yield "asyncapi.json", _text(asyncapi.document(__version__, {name: dict(one) for name, one in examples.items()}))
     yield "messages.md", overview.page()
+    yield "settings.md", settings.described()
     for name, where in DOCUMENTS.items():
         if importlib.util.find_spec(where.split(":", maxsplit=1)[0]):
             yield name, _text(pkgutil.resolve_name(where)())

@@ -101,7 +101,7 @@ def main() -> int:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=3) as answer:
             return 0 if answer.status == 200 else 1
     except OSError as error:
-        print(f"no answer: {error}", file=sys.stderr)
+        sys.stderr.write(f"no answer: {error}\n")
         return 1
 
 
