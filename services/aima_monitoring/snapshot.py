@@ -1,30 +1,53 @@
-"""Reads what the checker looks at from the stores."""
+"""Reads what the checker looks at from the stores, whichever are plugged in."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
-from aima_common.collections import COLLECTIONS
 from aima_common.contracts.media import Result
 from aima_common.contracts.topics import TOPICS, heard_by
 from aima_common.errors import ObjectMissingError
 from aima_common.ids import finding_id
 from aima_common.ports import Ports
-from aima_common.ports.documents import Document
+from aima_common.ports.documents import Document, Documents, Range
+from aima_common.references import REFERRING
 from aima_monitoring.invariants import Snapshot, StoredObject
 
-MOST = 1_000_000
+PAGE = 1000
+"""Documents that are read at once: a store's answer, and the pause it costs, stay small however much there is."""
+
 SAME_VECTORS = 1000
 """Findings of one medium that may share one vector (the same words again and again)."""
 
 WATCHED = ("jobs", "runs", "preparations", "pictures", "dossiers", "rollups")
+"""Collections whose histories are looked at."""
+
+READ = tuple(
+    dict.fromkeys(
+        (
+            *("cases", "items", "media", "preparations", "runs", "jobs", "pictures", "dossiers", "erasures"),
+            *("relations", "appearances", "corrections", "dead_letters"),
+            *REFERRING,
+        )
+    )
+)
+"""Collections that some rule looks at. The others are counters, keys and registers of what is."""
 
 
 async def take(
-    ports: Ports, *, accepted: Sequence[str] = (), at_rest: bool = False, read_bytes: bool = False
+    ports: Ports,
+    *,
+    accepted: Sequence[str] = (),
+    at_rest: bool = False,
+    read_bytes: bool = False,
+    canaries: Mapping[str, Sequence[str]] | None = None,
 ) -> Snapshot:
-    """Take a snapshot; `read_bytes` re-hashes every object and asks for every vector, which takes its time."""
-    documents = {c.name: await ports.documents.find(c.name, {}, limit=MOST) for c in COLLECTIONS}
+    """Take a snapshot; `read_bytes` re-hashes every object and asks for every vector, which takes its time.
+
+    `canaries` are words that were in some medium of a tenant and must not be found once that medium is erased.
+    A client's ledger, footprints and the end of faults are the harness's to add (`dataclasses.replace`).
+    """
+    documents = {name: [document async for document in everything(ports.documents, name)] for name in READ}
     histories = {name: await ports.documents.history(name) for name in WATCHED}
     now = await ports.documents.now()
     objects = {
@@ -36,6 +59,8 @@ async def take(
     waiting = await ports.documents.outbox(limit=10_000)
     groups = sorted({service for topic in TOPICS for service in topic.consumers})
     lag = {group: await ports.bus.lag(group, [topic.name for topic in heard_by(group)]) for group in groups}
+    vectors = await _Vectors.known(ports, documents["jobs"]) if read_bytes else _Vectors(ports)
+    passages = await _passages(ports, canaries or {})
     return Snapshot(
         now=now,
         documents=documents,
@@ -43,10 +68,23 @@ async def take(
         objects=objects,
         outbox_written_at=[entry.written_at for entry in waiting],
         lag=lag,
-        missing_vectors=await _missing_vectors(ports, documents["jobs"]) if read_bytes else (),
+        missing_vectors=vectors.missing,
+        left_behind=[*passages, *await vectors.left_behind(documents)],
         accepted=accepted,
         at_rest=at_rest,
     )
+
+
+async def everything(documents: Documents, collection: str) -> AsyncIterator[Document]:
+    """Walk a whole collection by its ids, a page at a time."""
+    last = ""
+    while page := await documents.find(collection, {"id": Range(at_least=last)}, order=["id"], limit=PAGE):
+        for document in page:
+            if document.id != last:
+                yield document
+        if len(page) < PAGE:
+            return
+        last = page[-1].id
 
 
 async def _hash(ports: Ports, key: str) -> str:
@@ -56,20 +94,57 @@ async def _hash(ports: Ports, key: str) -> str:
     return digest.hexdigest()
 
 
-async def _missing_vectors(ports: Ports, jobs: Sequence[Document]) -> list[str]:
-    missing = []
-    for job in jobs:
-        reference = job.body.get("result")
-        if job.state != "done" or job.body["kind"] != "analyse" or not reference:
-            continue
+class _Vectors:
+    """What the vector store should hold, and what it should not."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._lengths: dict[str, int] = {}
+        """Space -> length of its vectors, as far as some result tells."""
+        self.missing: list[str] = []
+
+    @classmethod
+    async def known(cls, ports: Ports, jobs: Sequence[Document]) -> "_Vectors":
+        """Look for every vector of every committed result."""
+        vectors = cls(ports)
+        for job in jobs:
+            reference = job.body.get("result")
+            if job.state == "done" and job.body["kind"] == "analyse" and reference:
+                await vectors._look_for(job.tenant, reference["key"])
+        return vectors
+
+    async def _look_for(self, tenant: str, key: str) -> None:
         try:
-            result = Result.model_validate_json(await ports.objects.get(reference["key"]))
+            result = Result.model_validate_json(await self._ports.objects.get(key))
         except ObjectMissingError:
-            continue
+            return
         for vector in result.vectors:
+            self._lengths[vector.space] = len(vector.vector)
             identity = finding_id(result.key, vector.finding) if vector.finding is not None else result.medium
-            where = {"tenant": job.tenant, "medium": result.medium}
-            near = await ports.vectors.nearest(vector.space, vector.vector, where=where, limit=SAME_VECTORS)
+            where = {"tenant": tenant, "medium": result.medium}
+            near = await self._ports.vectors.nearest(vector.space, vector.vector, where=where, limit=SAME_VECTORS)
             if identity not in {neighbour.id for neighbour in near}:
-                missing.append(f"{vector.space}/{identity}")
-    return missing
+                self.missing.append(f"{vector.space}/{identity}")
+
+    async def left_behind(self, documents: Mapping[str, Sequence[Document]]) -> list[str]:
+        """List the spaces in which an erased medium still has a vector: any one of its vectors is near enough."""
+        running = {erasure.body["medium"] for erasure in documents["erasures"] if erasure.state != "erased"}
+        erased = [m for m in documents["media"] if m.state == "erased" and m.id not in running]
+        found = []
+        for medium in erased:
+            for space, length in sorted(self._lengths.items()):
+                where = {"tenant": medium.tenant, "medium": medium.id}
+                if await self._ports.vectors.nearest(space, [1.0] * length, where=where, limit=1):
+                    found.append(f"{space} of {medium.id}")
+        return found
+
+
+async def _passages(ports: Ports, canaries: Mapping[str, Sequence[str]]) -> list[str]:
+    """List the passages that hold words of what was erased."""
+    found = []
+    for tenant, words in canaries.items():
+        for word in words:
+            found += [
+                f"passage {hit.passage.id} of {hit.passage.medium}" for hit in await ports.search.query(tenant, word)
+            ]
+    return found

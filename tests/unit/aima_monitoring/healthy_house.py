@@ -32,6 +32,10 @@ def line(version: int, before: str | None, after: str, epoch: int, at: float, **
     return HistoryLine(name, version, before, after, epoch, more.get("holder"), inbox, ago(at), until)
 
 
+GONE: dict[str, Any] = {"key": "t/default/originals/gone", "sha256": "e" * 64, "size_bytes": 10}
+"""The original of what was erased."""
+
+
 def job_history() -> list[HistoryLine]:
     """A job whose first holder fell silent, and whose second one finished it."""
     return [
@@ -45,18 +49,26 @@ def job_history() -> list[HistoryLine]:
 
 
 def healthy() -> Snapshot:
-    """Take a house at rest: one film analysed, one file rejected."""
+    """Take a house at rest: one film analysed, one file rejected, one erased."""
+    film = {"case": "case", "medium": "film", "file_name": "film.mp4", "sha256": SHA["original"]}
     documents = {
         "cases": [document("case", "open")],
         "items": [
-            document("item", "accepted", case="case", medium="film", accepted_at=ago(100).isoformat()),
+            document("item", "accepted", **film, accepted_at=ago(100).isoformat()),
             document("broken", "accepted", case="case", medium="noise", accepted_at=ago(100).isoformat()),
+            document("gone-item", "erased", case="case", medium="gone", file_name="", accepted_at=ago(100).isoformat()),
         ],
         "media": [
             document("film", "stored", sha256=SHA["original"], object=reference("original")),
             document("noise", "erased"),
+            document("gone", "erased", object=GONE),
         ],
-        "runs": [document("run", "analysed", medium="film"), document("other", "rejected", medium="noise")],
+        "erasures": [document("erasure", "erased", medium="gone")],
+        "runs": [
+            document("run", "analysed", medium="film"),
+            document("other", "rejected", medium="noise"),
+            document("gone-run", "erased", medium="gone"),
+        ],
         "jobs": [document("job", "done", kind="analyse", attempts=2, result=reference("result"))],
         "pictures": [document("run", "complete", medium="film", picture=reference("picture"))],
         "dossiers": [
