@@ -49,6 +49,18 @@ def mongod_uri(mongod_server: Served) -> str:
     return mongod_server.address
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def s3_server() -> AsyncIterator[Served]:
+    async for served in _shared("s3"):
+        yield served
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def minio_server() -> AsyncIterator[Served]:
+    async for served in _shared("minio"):
+        yield served
+
+
 @contextlib.contextmanager
 def standing_still(served: Served) -> Iterator[None]:
     """Let a server hang: it keeps its connections and answers nobody."""

@@ -1,4 +1,7 @@
-"""`python -m aima_servers up [kafka] [mongod]`: run real servers until Ctrl-C; `fetch` only brings their files."""
+"""`python -m aima_servers up [server…]`: run real servers until Ctrl-C; `fetch` only brings their files.
+
+Prints a line for each: its name, its address and, where it asks who is there, access key and secret key.
+"""
 
 import argparse
 import asyncio
@@ -8,14 +11,16 @@ import sys
 
 from aima_servers.means import MeansMissingError
 from aima_servers.processes import ServerDiedError
-from aima_servers.running import NAMES, fetch, running
+from aima_servers.running import NAMES, USUAL, fetch, serving
 
 
 def main() -> int:
     """Do what the command line says; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m aima_servers", description=__doc__)
     parser.add_argument("action", choices=("up", "fetch"))
-    parser.add_argument("names", nargs="*", metavar="server", help=f"{' or '.join(NAMES)}; all when none is named")
+    parser.add_argument(
+        "names", nargs="*", metavar="server", help=f"{', '.join(NAMES)}; without a name: {', '.join(USUAL)}"
+    )
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(NAMES))
     if unknown:
@@ -35,9 +40,9 @@ async def _up(*names: str) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with running(*names, report=_say) as addresses:
-        for name, address in addresses.items():
-            print(f"{name}\t{address}", flush=True)
+    async with serving(*names, report=_say) as served:
+        for name, one in served.items():
+            print(*filter(None, (name, one.address, one.access_key, one.secret_key)), sep="\t", flush=True)
         await stopped.wait()
         _say("stopping")
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aima_servers.means import MeansMissingError, Report, digest_of, kept, program, quiet, run
-from aima_servers.processes import Served, answers, free_ports, server
+from aima_servers.processes import Served, Server, answers, free_ports, serving_from
 
 VERSION = "4.1.1"
 PIN = "a3030b5e96aa0571d6ccc42ccc50a3b5df413036c3f437437cedf84205e5bf4c"
@@ -86,9 +86,10 @@ async def kafka(folder: Path, report: Report = quiet) -> AsyncIterator[Served]:
     command = [*java[:-2], f"-Dlog4j2.configurationFile={folder}/log4j2.properties", *java[-2:]]
     report(f"kafka {VERSION}: starting on 127.0.0.1:{port}")
     command += ["kafka.Kafka", str(settings)]
-    async with server(command, folder, lambda log: SERVES in log and answers(port)) as process:
+    server = Server(command, folder, lambda log: SERVES in log and answers(port))
+    async with serving_from(server):
         report(f"kafka {VERSION}: ready")
-        yield Served(f"127.0.0.1:{port}", process)
+        yield Served(f"127.0.0.1:{port}", server)
 
 
 def _project() -> str:

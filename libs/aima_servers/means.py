@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 Report = Callable[[str], None]
@@ -57,12 +57,14 @@ def kept(name: str, version: str, pin: str, build: Callable[[Path], None]) -> Pa
     return folder
 
 
-def run(command: Sequence[str], folder: Path) -> None:
-    """Run a fetching command to its end; raise `MeansMissingError` with the end of what it said when it fails."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def run(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> str:
+    """Run a fetching command to its end; return what it said, or raise `MeansMissingError` with the end of that."""
+    added = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, cwd=folder, env=added, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = (done.stdout + done.stderr)[-1500:]
         raise MeansMissingError(f"{command[0]} could not fetch what is needed (exit status {done.returncode}):\n{said}")
+    return done.stdout
 
 
 def digest_of(files: Iterable[Path]) -> str:

