@@ -51,6 +51,7 @@ COLLECTIONS: tuple[Collection, ...] = (
     Collection("counters", "gateway", ("open",), ()),
     Collection("leaderships", "whoever leads", ("open",)),
     Collection("installations", "every process", ("open",)),
+    Collection("attempts", "every service", ("open",), ()),
     Collection("dead_letters", "every service", ("open", "retried", "discarded"), ("reason", "service")),
 )
 

@@ -16,10 +16,14 @@ from aima_common.adapters.system_clock import SystemClock
 from aima_common.contracts.topics import TOPICS
 from aima_common.errors import SettingsError, TransientError
 from aima_common.ports import Ports
+from aima_common.ports.bus import TopicSpecification
 from aima_common.runtime.failures import DEAD_SUFFIX
 
 SWEEP_SECONDS = 3600.0
 """How often the log is looked through for what is too old to be kept."""
+
+DEAD_SECONDS = 14 * 24 * 3600
+"""How long dead letters are kept on their topics at least; the documents that people see stay until they decide."""
 
 EMBEDDED_PARTITIONS = 4
 """One process consumes them all; more would only be more positions to look at."""
@@ -52,7 +56,7 @@ async def embedded(folder: Path) -> AsyncIterator[Ports]:
         vectors = EdgeVectors.open(folder / "vectors")
         stack.push_async_callback(vectors.close)
         await bus.inherit()
-        await bus.ensure_topics(topic_partitions(EMBEDDED_PARTITIONS))
+        await bus.ensure_topics(topic_specifications(EMBEDDED_PARTITIONS))
         sweeping = asyncio.create_task(_sweep(bus))
         stack.callback(sweeping.cancel)
         yield Ports(bus, documents, objects, vectors, search, SystemClock())
@@ -66,10 +70,16 @@ async def _sweep(bus: SqliteBus) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
 
 
-def topic_partitions(most: int | None = None) -> dict[str, int]:
-    """List every topic and its dead-letter topic with their partitions, bounded by `most`."""
-    partitions: dict[str, int] = {}
+def topic_specifications(most: int | None = None) -> list[TopicSpecification]:
+    """List every topic and its dead-letter topic, with partitions bounded by `most`."""
+    topics: list[TopicSpecification] = []
     for topic in TOPICS:
         count = min(topic.partitions, most or topic.partitions)
-        partitions |= {topic.name: count, topic.name + DEAD_SUFFIX: 1}
-    return partitions
+        topics.append(TopicSpecification(topic.name, count, topic.retention_seconds))
+        topics.append(TopicSpecification(topic.name + DEAD_SUFFIX, 1, max(topic.retention_seconds, DEAD_SECONDS)))
+    return topics
+
+
+def topic_partitions(most: int | None = None) -> dict[str, int]:
+    """List every topic and its dead-letter topic with their partitions, bounded by `most`."""
+    return {topic.name: topic.partitions for topic in topic_specifications(most)}

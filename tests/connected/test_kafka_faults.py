@@ -10,11 +10,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from aima_common.adapters import kafka_bus
-from aima_common.adapters.kafka_bus import MAX_RECORD_BYTES, KafkaBus
+from aima_common.adapters.kafka_bus import KafkaBus
+from aima_common.adapters.kafka_records import MAX_RECORD_BYTES
 from aima_common.adapters.kafka_settings import KafkaSettings
 from aima_common.contracts.codec import decode
-from aima_common.errors import MalformedMessageError, PermanentError, UnavailableError
-from aima_common.ports.bus import Delivery, Record
+from aima_common.errors import MalformedMessageError, PermanentError, SettingsError, UnavailableError
+from aima_common.ports.bus import Delivery, Record, TopicSpecification
 from aima_servers import Served
 from tests.contract.bus_promise import acknowledge, listening, receive, records, until, values
 from tests.servers import standing_still
@@ -92,9 +93,8 @@ async def test_a_record_that_is_too_large_is_refused_before_anything_is_sent(bus
 
 async def test_topics_are_made_as_the_settings_say(kafka_address: str) -> None:
     name = f"topic-{secrets.token_hex(6)}"
-    settings = KafkaSettings(kafka_address, replication=1, retention_seconds={name: 86_400})
-    async with KafkaBus.open(settings) as bus:
-        await bus.ensure_topics({name: 3})
+    async with KafkaBus.open(KafkaSettings(kafka_address, replication=1)) as bus:
+        await bus.ensure_topics([TopicSpecification(name, 3, retention_seconds=86_400, compacted=True)])
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_address)
     await admin.start()
     try:
@@ -104,6 +104,7 @@ async def test_topics_are_made_as_the_settings_say(kafka_address: str) -> None:
         await admin.close()
     found = {entry[0]: entry[1] for entry in answer.resources[0][4]}
     assert found["retention.ms"] == "86400000"
+    assert found["cleanup.policy"] == "compact,delete"
     assert found["max.message.bytes"] == str(MAX_RECORD_BYTES)
     assert found["unclean.leader.election.enable"] == "false"
     (topic,) = [one for one in described if one["topic"] == name]
@@ -151,6 +152,101 @@ async def test_a_member_that_has_gone_deaf_says_so(bus: KafkaBus, topic: str, mo
         with pytest.raises(UnavailableError) as deaf:
             await receive(member, 1)
         assert deaf.value.code == "stalled"
+
+
+async def test_one_deaf_partition_is_noticed_while_another_goes_on(
+    bus: KafkaBus, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_bus, "STALL_SECONDS", 1.0)
+    heard: list[Delivery] = []
+
+    async def keep_talking() -> None:
+        while True:
+            await bus.publish(records(topic, 10))
+            await asyncio.sleep(0.1)
+
+    talking = asyncio.create_task(keep_talking())
+    try:
+        async with bus.subscribe(topic, [topic]) as member:
+            async with listening(member, heard):
+                await asyncio.sleep(3)
+                assert {delivery.partition for delivery in heard} == {0, 1}
+            member.pause([(topic, 0)])
+            async with listening(member, heard):
+                await asyncio.sleep(3)  # a pause is not deafness
+            member.resume([(topic, 0)])
+            (deaf,) = [one for one in member._consumer.assignment() if one.partition == 0]
+            member._consumer.pause(deaf)
+            with pytest.raises(UnavailableError) as refused:
+                await receive(member, 100_000)
+            assert refused.value.code == "stalled"
+    finally:
+        talking.cancel()
+
+
+async def test_a_consumer_goes_on_after_kafka_hung_longer_than_its_members_may_be_silent(
+    kafka_address: str, kafka_server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_bus, "STALL_SECONDS", 1.0)
+    topic = f"topic-{secrets.token_hex(6)}"
+    heard: list[str] = []
+    joined = 0
+    async with KafkaBus.open(KafkaSettings(kafka_address, timeout_seconds=2.0, session_seconds=6.0)) as bus:
+        await bus.ensure_topics({topic: 2})
+
+        async def life() -> None:
+            nonlocal joined
+            while True:
+                try:
+                    async with bus.subscribe(topic, [topic]) as member:
+                        joined += 1
+                        async for batch in member.batches():
+                            heard.extend(values(batch))
+                            await member.commit(topic, batch[0].partition, batch[-1].offset + 1)
+                except UnavailableError:
+                    await asyncio.sleep(0.1)
+
+        living = asyncio.create_task(life())
+        try:
+            await bus.publish([Record(topic, "k", b"before")])
+            await until(lambda: "before" in heard)
+            with standing_still(kafka_server):
+                await asyncio.sleep(8)
+            await bus.publish([Record(topic, "k", b"after")])
+            await until(lambda: "after" in heard)
+            assert joined > 1, "positive control: the watchdog let nobody sit there"
+        finally:
+            living.cancel()
+
+
+async def test_a_topic_that_is_not_what_it_must_be_names_the_setting_and_the_remedy(
+    bus: KafkaBus, topic: str, kafka_address: str
+) -> None:
+    with pytest.raises(SettingsError) as narrow:
+        await bus.ensure_topics({topic: 12})
+    for words in (topic, "2 partitions", "must have 12", "AIMA_KAFKA", kafka_address, "--partitions 12"):
+        assert words in str(narrow.value)
+    with pytest.raises(SettingsError) as wide:
+        await bus.ensure_topics({topic: 1})
+    assert "delete the topic" in str(wide.value)
+    with pytest.raises(SettingsError) as uncompacted:
+        await bus.ensure_topics([TopicSpecification(topic, 2, compacted=True)])
+    assert "cleanup.policy=[compact]" in str(uncompacted.value)
+    await bus.ensure_topics({topic: 2})
+
+
+async def test_where_topics_may_not_be_made_a_missing_one_is_missed_by_name(kafka_address: str, topic: str) -> None:
+    async with KafkaBus.open(KafkaSettings(kafka_address, create_topics=False)) as modest:
+        await modest.ensure_topics({topic: 2})
+        with pytest.raises(SettingsError) as refused:
+            await modest.ensure_topics({topic: 2, f"{topic}-missing": 2})
+    assert f"there is no topic {topic}-missing" in str(refused.value)
+    assert "AIMA_KAFKA" in str(refused.value)
+
+
+async def test_a_cluster_tells_its_name(bus: KafkaBus, kafka_address: str) -> None:
+    async with KafkaBus.open(kafka_address) as other:
+        assert await other.cluster_id() == await bus.cluster_id() != ""
 
 
 async def test_what_was_fetched_from_a_lost_partition_is_not_delivered_any_more(bus: KafkaBus, topic: str) -> None:

@@ -34,7 +34,7 @@ COUNT = 30
 
 @pytest.fixture
 async def ports(kafka_address: str, mongod_uri: str) -> AsyncIterator[Ports]:
-    collections = [BY_NAME[name] for name in ("media", "dead_letters")]
+    collections = [BY_NAME[name] for name in ("media", "dead_letters", "attempts")]
     settings = KafkaSettings(kafka_address, timeout_seconds=2.0, session_seconds=6.0)
     async with (
         KafkaBus.open(settings) as bus,

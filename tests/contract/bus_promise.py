@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from aima_common.contracts.codec import MAX_MESSAGE_BYTES
-from aima_common.errors import PermanentError
-from aima_common.ports.bus import Bus, Delivery, Record, Subscription
+from aima_common.errors import PermanentError, SettingsError
+from aima_common.ports.bus import Bus, Delivery, Record, Subscription, TopicSpecification
 
 PATIENCE_SECONDS = 40
 PROCESS = Path(__file__).with_name("bus_process.py")
@@ -197,9 +197,33 @@ class BusPromise:
 
     async def test_making_a_topic_again_keeps_what_it_holds(self, bus: Bus, topic: str, group: str) -> None:
         await bus.publish(records(topic, 10))
-        await asyncio.gather(*(bus.ensure_topics({topic: 2, f"{topic}-new": 3}) for _ in range(3)))
+        await asyncio.gather(*(bus.ensure_topics({topic: 4, f"{topic}-new": 3}) for _ in range(3)))
         async with bus.subscribe(group, [topic]) as member:
             assert sorted(values(await receive(member, 10))) == sorted(map(str, range(10)))
+
+    @pytest.mark.parametrize("wanted", [3, 5], ids=["fewer", "more"])
+    async def test_a_topic_with_another_number_of_partitions_is_refused_by_name(
+        self, bus: Bus, topic: str, wanted: int
+    ) -> None:
+        with pytest.raises(SettingsError) as refused:
+            await bus.ensure_topics({topic: wanted})
+        for word in (topic, "4 partitions", f"must have {wanted}"):
+            assert word in str(refused.value)
+        await bus.ensure_topics({topic: 4})
+
+    async def test_a_topic_is_made_as_it_is_specified_and_is_then_what_it_must_be(
+        self, bus: Bus, topic: str, group: str
+    ) -> None:
+        specified = [
+            TopicSpecification(f"{topic}-a", 2, retention_seconds=3600),
+            TopicSpecification(f"{topic}-b", 3, compacted=True),
+        ]
+        for _ in range(2):
+            await bus.ensure_topics(specified)
+        await bus.publish([Record(f"{topic}-b", "k", b"1")])
+        async with bus.subscribe(group, [f"{topic}-a", f"{topic}-b"]) as member:
+            assert values(await receive(member, 1)) == ["1"]
+            assert len(member.partitions) == 5
 
     # ------------------------------------------------------------------------------------- groups and commits
 

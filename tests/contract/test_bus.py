@@ -8,11 +8,12 @@ import pytest
 
 from aima_common.adapters.embedded.bus import OWNERSHIP_SECONDS, SqliteBus
 from aima_common.ports.bus import Bus
+from tests.contract.bus_braking_promise import BrakingPromise
 from tests.contract.bus_process import opened
 from tests.contract.bus_promise import BusPromise
 
 
-class TestSqliteBus(BusPromise):
+class TestSqliteBus(BusPromise, BrakingPromise):
     @pytest.fixture
     def address(self, tmp_path: Path) -> str:
         return f"sqlite:{tmp_path}/log.db"
@@ -30,7 +31,7 @@ class TestSqliteBus(BusPromise):
 
 
 @pytest.mark.connected
-class TestKafkaBus(BusPromise):
+class TestKafkaBus(BusPromise, BrakingPromise):
     @pytest.fixture
     def address(self, kafka_address: str) -> str:
         return f"kafka:{kafka_address}"

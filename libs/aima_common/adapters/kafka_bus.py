@@ -6,36 +6,53 @@ No Kafka transactions: a record is appended at least once, and what it leads to 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     CommitFailedError,
     IllegalStateError,
     KafkaError,
     MessageSizeTooLargeError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     for_code,
 )
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.record.memory_records import MemoryRecords
 
+from aima_common.adapters.kafka_records import MAX_RECORD_BYTES, check_size, delivery_of, headers_of
 from aima_common.adapters.kafka_settings import KafkaSettings
+from aima_common.adapters.kafka_topics import ExistingTopic, configuration, refuse_different, refuse_missing
 from aima_common.errors import PermanentError, UnavailableError
-from aima_common.ports.bus import Delivery, Record
-
-MAX_RECORD_BYTES = (1 << 20) + (64 << 10)
-"""The largest message that is ever written, with its key and headers."""
+from aima_common.ports.bus import Delivery, Partition, Record, Topics, TopicSpecification, specifications
 
 PARTITION_FETCH_BYTES = 256 << 10
 FETCH_BYTES = 4 << 20
 """Bounds of what a member holds in memory; one larger record is still delivered."""
 
 POLL_MILLISECONDS = 500
+SHORT_POLL_MILLISECONDS = 20
+"""How late it is noticed that something may go on which aiokafka has no event for."""
+
 STALL_SECONDS = 60.0
-"""A member that stands still this long while its partitions grow has silently stopped (aiokafka issues 625, 1037)."""
+"""A partition that stands still this long while it grows has silently stopped (aiokafka issues 625, 1037)."""
+
+UNASKED_SECONDS = 5.0
+"""Who was not asked for so long had no occasion to move."""
+
+FAREWELL_SECONDS = 10.0
+"""How long clients may take to end when the bus is closed."""
+
+NOBODY = TopicPartition("", 0)
+"""Asking for this partition waits, and keeps the membership, without taking what has come for others."""
 
 log = structlog.get_logger()
 
@@ -63,30 +80,46 @@ class KafkaBus:
     async def _close(self) -> None:
         if self._producer:
             self._abandon(self._producer)
-        await asyncio.gather(*self._farewells)
+        if self._farewells:
+            await asyncio.wait(self._farewells, timeout=FAREWELL_SECONDS)
 
-    async def ensure_topics(self, partitions: Mapping[str, int]) -> None:
-        """Make the topics that do not exist yet; existing ones keep their partitions and settings."""
+    async def cluster_id(self) -> str:
+        """Tell the name that the brokers gave their cluster when it was set up."""
         async with _bounded(self._settings.timeout_seconds), self._admin() as admin:
-            missing = [name for name in partitions if name not in set(await admin.list_topics())]
-            if missing:
-                answer = await admin.create_topics([self._new_topic(name, partitions[name]) for name in missing])
-                for name, code, *detail in answer.topic_errors:
-                    if code not in {0, TopicAlreadyExistsError.errno}:
-                        raise for_code(code)(f"topic {name}: {detail}")
-            while not await _have_leaders(admin, set(partitions)):  # noqa: ASYNC110 - brokers send no event
-                await asyncio.sleep(0.05)
-        self._topics |= partitions.keys()
+            return str((await admin.describe_cluster())["cluster_id"])
 
-    def _new_topic(self, name: str, partitions: int) -> NewTopic:
+    async def ensure_topics(self, topics: Topics) -> None:
+        """Make the topics that do not exist yet, and check those that do.
+
+        Raises `SettingsError` for a topic with other partitions, or another cleanup, than it must have, and for one
+        that is missing and may not be made.
+        """
+        wanted = {topic.name: topic for topic in specifications(topics)}
+        async with _bounded(self._settings.timeout_seconds), self._admin() as admin:
+            missing = wanted.keys() - set(await admin.list_topics())
+            if missing:
+                await self._create(admin, [wanted[name] for name in sorted(missing)])
+            while not await _have_leaders(admin, set(wanted)):  # noqa: ASYNC110 - brokers send no event
+                await asyncio.sleep(0.05)
+            found = await _existing(admin, set(wanted))
+        refuse_different(wanted.values(), found, self._settings.bootstrap)
+        self._topics |= wanted.keys()
+
+    async def _create(self, admin: AIOKafkaAdminClient, topics: Sequence[TopicSpecification]) -> None:
+        address = self._settings.bootstrap
+        if not self._settings.create_topics:
+            refuse_missing([topic.name for topic in topics], address, "AIMA was told to make none")
+        answer = await admin.create_topics([self._new_topic(topic) for topic in topics])
+        for name, code, *detail in answer.topic_errors:
+            if code in {TopicAuthorizationFailedError.errno, ClusterAuthorizationFailedError.errno}:
+                refuse_missing([name], address, "AIMA's user may not make it")
+            if code not in {0, TopicAlreadyExistsError.errno}:
+                raise for_code(code)(f"topic {name}: {detail}")
+
+    def _new_topic(self, specification: TopicSpecification) -> NewTopic:
         replication = self._settings.replication
-        settings = {"max.message.bytes": str(MAX_RECORD_BYTES), "unclean.leader.election.enable": "false"}
-        retention = (self._settings.retention_seconds or {}).get(name)
-        if retention is not None:
-            settings["retention.ms"] = str(retention * 1000)
-        if replication is not None and replication >= 3:
-            settings["min.insync.replicas"] = "2"
-        topic = NewTopic(name, partitions, replication or 1, topic_configs=settings)
+        settings = configuration(specification, replication)
+        topic = NewTopic(specification.name, specification.partitions, replication or 1, topic_configs=settings)
         if replication is None:
             # The protocol's word for "as the brokers are set"; the class itself refuses it.
             topic.replication_factor = -1
@@ -102,7 +135,7 @@ class KafkaBus:
             return
         await self._require({record.topic for record in records})
         for record in records:
-            _check_size(record)
+            check_size(record)
         async with _bounded(self._settings.timeout_seconds):
             producer = await self._ready_producer()
         sent: list[asyncio.Future[Any]] = []
@@ -110,7 +143,7 @@ class KafkaBus:
             async with _bounded(self._settings.timeout_seconds):
                 # Handed over one after the other, so that records of a key stay in their order.
                 for record in records:
-                    key, headers = record.key.encode(), _headers(record)
+                    key, headers = record.key.encode(), headers_of(record)
                     sent.append(await producer.send(record.topic, record.value, key, headers=headers))
                 await asyncio.gather(*sent)
         except UnavailableError:
@@ -141,20 +174,38 @@ class KafkaBus:
     def _abandon(self, producer: AIOKafkaProducer) -> None:
         if self._producer is producer:
             self._producer = None
-        task = asyncio.create_task(_end(producer))
+        self._part_with(_end(producer))
+
+    def _part_with(self, ending: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Let a client end in its own time, which is long while brokers are away."""
+        task = asyncio.create_task(_quietly(ending))
         self._farewells.add(task)
         task.add_done_callback(self._farewells.discard)
+        return task
 
     @contextlib.asynccontextmanager
-    async def subscribe(self, group: str, topics: Sequence[str]) -> AsyncIterator["KafkaSubscription"]:
-        """Join a group; leave it, without a commit, at the end."""
+    async def subscribe(
+        self,
+        group: str,
+        topics: Sequence[str],
+        *,
+        name: str | None = None,
+        on_unfold: Callable[[Partition, int], None] | None = None,
+    ) -> AsyncIterator["KafkaSubscription"]:
+        """Join a group; leave it, without a commit, at the end.
+
+        Under a `name`, who comes again takes the place of who was there (static membership), without a rebalance.
+        With `on_unfold` records are taken one at a time, and it is called with the position before each is looked
+        into: whatever a compressed batch does to this process, it was told where.
+        """
         await self._require(set(topics))
         session, timeout = self._settings.session_seconds, self._settings.timeout_seconds
         consumer = AIOKafkaConsumer(
             **self._settings.client()
             # Joining takes as long as the slowest member, which must not look like a lost connection.
-            | {"request_timeout_ms": round((session + timeout) * 1000)},
+            | {"request_timeout_ms": round(session * 1000) + self._settings.request_milliseconds},
             group_id=group,
+            group_instance_id=name,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
@@ -165,15 +216,35 @@ class KafkaBus:
             fetch_max_bytes=FETCH_BYTES,
             partition_assignment_strategy=(StickyPartitionAssignor,),
         )
-        member = KafkaSubscription(consumer, timeout)
+        member = KafkaSubscription(consumer, timeout, on_unfold)
         consumer.subscribe(list(topics), listener=member)
         try:
             async with _bounded(session + timeout):
                 await consumer.start()
             yield member
         finally:
-            with contextlib.suppress(TimeoutError, KafkaError):
-                await asyncio.wait_for(asyncio.shield(consumer.stop()), timeout)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._part_with(consumer.stop())), timeout)
+
+    async def behind_batch(self, partition: Partition, offset: int) -> int:
+        """Tell the offset behind the record batch that holds this one, without unfolding the batch."""
+        topic, number = partition
+        place = TopicPartition(topic, number)
+        client = AIOKafkaClient(**self._settings.client())
+        async with _bounded(self._settings.timeout_seconds):
+            try:
+                await client.bootstrap()
+                await client.set_topics([topic])
+                wish = [(topic, [(number, offset, PARTITION_FETCH_BYTES)])]
+                leader = client.cluster.leader_for_partition(place)
+                answer = await client.send(leader, FetchRequest(POLL_MILLISECONDS, 1, PARTITION_FETCH_BYTES, 0, wish))
+            finally:
+                await client.close()
+        (_, ((_, code, *_, content),)) = answer.topics[0]
+        if code:
+            raise UnavailableError(f"{topic} {number} at {offset}: {for_code(code)!r}", code="kafka")
+        records = MemoryRecords(content)
+        return int(records.next_batch().next_offset) if records.has_next() else offset + 1
 
     async def lag(self, group: str, topics: Sequence[str]) -> int:
         """Count the records behind which this group's commits are."""
@@ -216,25 +287,79 @@ class KafkaBus:
 class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
     """A member of a group."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        timeout_seconds: float,
+        on_unfold: Callable[[Partition, int], None] | None = None,
+    ) -> None:
         self._consumer = consumer
         self._timeout_seconds = timeout_seconds
+        self._on_unfold = on_unfold
+        self._listener: Callable[[Collection[Partition]], None] = lambda _: None
         self._fetched: deque[tuple[TopicPartition, Sequence[Any]]] = deque()
-        self._moved_at = asyncio.get_running_loop().time()
+        self._paused: set[TopicPartition] = set()
+        self._seen: dict[TopicPartition, tuple[int, float]] = {}
+        """Where partitions were standing, and since when."""
+        self._asked_at = self._looked_at = asyncio.get_running_loop().time()
+
+    @property
+    def partitions(self) -> Collection[Partition]:
+        """Tell which partitions are this member's now."""
+        return {(one.topic, one.partition) for one in self._consumer.assignment()}
 
     async def batches(self, max_records: int = 200) -> AsyncIterator[Sequence[Delivery]]:
         """Yield deliveries of one partition at a time; raise `UnavailableError` when the member has gone deaf."""
         while True:
-            if not self._fetched:
-                with _translated():
-                    fetched = await self._consumer.getmany(timeout_ms=POLL_MILLISECONDS, max_records=max_records)
-                self._fetched.extend(fetched.items())
-            if self._fetched:
-                _, records = self._fetched.popleft()
-                self._moved_at = asyncio.get_running_loop().time()
-                yield [_delivery(record) for record in records]
-            else:
-                await self._check_alive()
+            while records := self._next():
+                yield [delivery_of(record) for record in records]
+            with _translated():
+                fetched = await self._fetch(max_records)
+            self._fetched.extend(fetched.items())
+            await self._check_alive()
+
+    def _next(self) -> Sequence[Any] | None:
+        for number, (place, records) in enumerate(self._fetched):
+            if place not in self._paused:
+                del self._fetched[number]
+                return records
+        return None
+
+    async def _fetch(self, max_records: int) -> Mapping[TopicPartition, Sequence[Any]]:
+        if self._on_unfold is None:
+            wait = SHORT_POLL_MILLISECONDS if self._fetched else POLL_MILLISECONDS
+            found: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(
+                timeout_ms=wait, max_records=max_records
+            )
+            return found
+        for place in self._consumer.assignment() - self._paused:
+            position = await self._consumer.position(place)
+            if position == self._consumer.highwater(place):
+                continue
+            self._on_unfold((place.topic, place.partition), position)
+            found = await self._consumer.getmany(place, max_records=1)
+            if found:
+                return found
+        await self._consumer.getmany(NOBODY, timeout_ms=SHORT_POLL_MILLISECONDS)
+        return {}
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """Deliver nothing more from these partitions until `resume`."""
+        places = {TopicPartition(*one) for one in partitions} & self._consumer.assignment()
+        self._paused |= places
+        self._consumer.pause(*places)
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """Go on delivering from these partitions."""
+        places = {TopicPartition(*one) for one in partitions}
+        self._paused -= places
+        for place in places:
+            self._seen.pop(place, None)
+        self._consumer.resume(*places & self._consumer.assignment())
+
+    def on_lost(self, listener: Callable[[Collection[Partition]], None]) -> None:
+        """Call `listener` when partitions stop being this member's own."""
+        self._listener = listener
 
     async def commit(self, topic: str, partition: int, next_offset: int) -> bool:
         """Say that everything below `next_offset` is done; raise `UnavailableError` when nobody answers."""
@@ -245,29 +370,52 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             return False
         return True
 
-    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Forget what was fetched: whoever owns the partitions next fetches from the commits."""
         self._fetched.clear()
+        if revoked:
+            self._listener({(one.topic, one.partition) for one in revoked})
 
-    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        """Take note of new partitions."""
-        self._moved_at = asyncio.get_running_loop().time()
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Pause again what was paused: aiokafka's own memory of it ends with each rebalance."""
+        self._seen.clear()
+        self._paused &= set(assigned)
+        self._consumer.pause(*self._paused)
 
     async def _check_alive(self) -> None:
+        """Look now and then whether a partition stands still although it grows, and is neither paused nor unasked."""
         now = asyncio.get_running_loop().time()
-        if now - self._moved_at < STALL_SECONDS:
+        if now - self._asked_at > UNASKED_SECONDS:
+            self._seen.clear()
+        self._asked_at = now
+        if now - self._looked_at < STALL_SECONDS / 4:
             return
-        self._moved_at = now
-        partitions = list(self._consumer.assignment())
+        self._looked_at = now
         async with _bounded(self._timeout_seconds):
-            ends = await self._consumer.end_offsets(partitions) if partitions else {}
-            behind = [one for one in partitions if await self._consumer.position(one) < ends[one]]
+            still = [one for one in self._consumer.assignment() - self._paused if await self._stands(one, now)]
+            ends = await self._consumer.end_offsets(still) if still else {}
+        behind = [one for one in still if self._seen.get(one, (ends[one], now))[0] < ends[one]]
         if behind:
             raise UnavailableError(f"records wait in {behind[0]}, but none arrive: join again", code="stalled")
+
+    async def _stands(self, place: TopicPartition, now: float) -> bool:
+        position = await self._consumer.position(place)
+        seen = self._seen.get(place)
+        if seen is None or seen[0] != position:
+            self._seen[place] = (position, now)
+            return False
+        return now - seen[1] >= STALL_SECONDS
 
 
 class PartitionLostError(UnavailableError):
     """Another member of the group owns the partition now."""
+
+
+async def _quietly(ending: Coroutine[Any, Any, None]) -> None:
+    try:
+        await ending
+    except KafkaError as error:
+        log.warning("client_did_not_end", reason=repr(error))
 
 
 async def _end(producer: AIOKafkaProducer) -> None:
@@ -275,7 +423,7 @@ async def _end(producer: AIOKafkaProducer) -> None:
     # Its own stop() would wait for ever for a broker that is away. There is no public way to give up.
     producer._message_accumulator.fail_all(KafkaError("the producer was given up"))  # noqa: SLF001
     try:
-        await asyncio.wait_for(producer.stop(), 10)
+        await asyncio.wait_for(producer.stop(), FAREWELL_SECONDS)
     except (TimeoutError, KafkaError) as error:
         log.warning("producer_did_not_stop", reason=repr(error))
         await producer.client.close()
@@ -284,6 +432,16 @@ async def _end(producer: AIOKafkaProducer) -> None:
 async def _described(admin: AIOKafkaAdminClient, topics: set[str]) -> list[Any]:
     """Describe topics that exist. All are asked for: asking for one by name would let the broker create it."""
     return [one for one in await admin.describe_topics() if one["topic"] in topics]
+
+
+async def _existing(admin: AIOKafkaAdminClient, topics: set[str]) -> dict[str, ExistingTopic]:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name, {"cleanup.policy": ""}) for name in sorted(topics)]
+    answers = await admin.describe_configs(resources)
+    policies = {name: entries for one in answers for _, _, _, name, entries in one.resources}
+    return {
+        one["topic"]: ExistingTopic(len(one["partitions"]), "compact" in str(policies[one["topic"]]))
+        for one in await _described(admin, topics)
+    }
 
 
 async def _have_leaders(admin: AIOKafkaAdminClient, topics: set[str]) -> bool:
@@ -306,25 +464,6 @@ async def _committed(
             # An answer without partitions comes from a broker that is not the coordinator any more.
             log.debug("coordinator_moved", group=group)
         await asyncio.sleep(0.1)
-
-
-def _headers(record: Record) -> list[tuple[str, bytes]]:
-    return [(name, value.encode()) for name, value in record.headers.items()]
-
-
-def _check_size(record: Record) -> None:
-    headers = sum(len(name) + len(value) for name, value in _headers(record))
-    size = len(record.value) + len(record.key.encode()) + headers + 512
-    if size > MAX_RECORD_BYTES:
-        said = f"a record of {size} bytes for {record.topic} is larger than {MAX_RECORD_BYTES}"
-        raise PermanentError(said, code="message_too_large", remedy="Put the content into an object and refer to it.")
-
-
-def _delivery(found: Any) -> Delivery:
-    # Foreign producers may leave key and value out and write headers that are not text.
-    key = (found.key or b"").decode(errors="replace")
-    headers = {name: (value or b"").decode(errors="replace") for name, value in found.headers}
-    return Delivery(Record(found.topic, key, found.value or b"", headers), found.partition, found.offset)
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,6 @@
 """How to reach and use a Kafka cluster."""
 
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,18 @@ class KafkaSettings:
     """How long a member may be silent before the others take its partitions."""
     replication: int | None = None
     """Copies of new topics; None takes the brokers' default. From three on, two must have a record."""
-    retention_seconds: Mapping[str, int] | None = None
-    """How long topics keep records; a topic that is not named follows the brokers' default."""
+    create_topics: bool = True
+    """Whether topics that are missing are made; otherwise they are missed."""
     user: str | None = None
     password: str | None = None
     """For SASL SCRAM-SHA-512, when given."""
     authority: Path | None = None
     """Certificates to trust; turns TLS on."""
+
+    @property
+    def request_milliseconds(self) -> int:
+        """Tell how long one request may take: less than its operation, so that aiokafka itself cleans up after it."""
+        return round(self.timeout_seconds * 900)
 
     def client(self) -> dict[str, Any]:
         """Return the arguments that every kind of client takes."""
@@ -33,7 +37,7 @@ class KafkaSettings:
             "bootstrap_servers": self.bootstrap,
             "client_id": "aima",
             "security_protocol": protocol,
-            "request_timeout_ms": round(self.timeout_seconds * 1000),
+            "request_timeout_ms": self.request_milliseconds,
         }
         if self.authority:
             common["ssl_context"] = ssl.create_default_context(cafile=str(self.authority))

@@ -1,9 +1,12 @@
 """The bus: a partitioned log that carries messages at least once, in order per key."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
+
+Partition = tuple[str, int]
+"""A topic, and the number of one of its partitions."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,56 @@ class Delivery:
     offset: int
 
 
+@dataclass(frozen=True)
+class TopicSpecification:
+    """What a topic must be like."""
+
+    name: str
+    partitions: int
+    retention_seconds: int | None = None
+    """How long records are kept; None leaves it to the servers."""
+    compacted: bool = False
+    """Keep the newest record of each key, instead of all records of a time."""
+
+
+Topics = Mapping[str, int] | Iterable[TopicSpecification]
+"""Specifications, or in short the names of topics with their partitions."""
+
+
+def specifications(topics: Topics) -> tuple[TopicSpecification, ...]:
+    """Spell out what was said in short."""
+    if isinstance(topics, Mapping):
+        return tuple(TopicSpecification(name, partitions) for name, partitions in topics.items())
+    return tuple(topics)
+
+
 class Subscription(Protocol):
     """A member of a consumer group."""
 
+    @property
+    def partitions(self) -> Collection[Partition]:
+        """Tell which partitions are this member's now."""
+
     def batches(self, max_records: int = 200) -> AsyncIterator[Sequence[Delivery]]:
-        """Yield deliveries of one partition at a time, in the order of their offsets."""
+        """Yield deliveries of one partition at a time, in the order of their offsets.
+
+        Who stops asking for long (minutes) loses its partitions to the others; pause what is too much instead.
+        """
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """Deliver nothing more from these partitions until `resume`; the membership goes on.
+
+        A pause outlasts a rebalance for partitions that stay, and ends for those that move away.
+        """
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """Go on delivering from these partitions, right behind what was delivered last."""
+
+    def on_lost(self, listener: Callable[[Collection[Partition]], None]) -> None:
+        """Call `listener`, on the event loop, when partitions stop being this member's own.
+
+        Some may come back at once; their records are then delivered anew from the commits on, after the call.
+        """
 
     async def commit(self, topic: str, partition: int, next_offset: int) -> bool:
         """Say that everything below `next_offset` is done.
@@ -48,8 +96,11 @@ class Bus(Protocol):
     - Topics exist before they are used (`ensure_topics`); a topic is never made by a typing error.
     """
 
-    async def ensure_topics(self, partitions: Mapping[str, int]) -> None:
-        """Make the topics that do not exist yet."""
+    async def ensure_topics(self, topics: Topics) -> None:
+        """Make the topics that do not exist yet, and check those that do.
+
+        Raises `SettingsError` for a topic with other partitions, or another cleanup, than it must have.
+        """
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Append all records durably; raise `UnavailableError` when the outcome is unknown."""

@@ -1,8 +1,9 @@
 """Fetch, decode, handle, commit: the short loop of every service."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 import structlog
 
@@ -12,9 +13,14 @@ from aima_common.contracts.envelope import Envelope
 from aima_common.contracts.topics import BY_MESSAGE
 from aima_common.errors import MalformedMessageError, PermanentError, TransientError
 from aima_common.ports import Ports
-from aima_common.ports.bus import Delivery, Subscription
+from aima_common.ports.bus import Delivery, Partition, Subscription
 from aima_common.runtime.failures import set_aside
-from aima_common.runtime.telemetry import MESSAGES_HANDLED, MESSAGES_RETRIED
+from aima_common.runtime.in_flight import Bounds, InFlight
+from aima_common.runtime.journal import DEATHS, Beginning, Journal
+from aima_common.runtime.telemetry import MESSAGES_HANDLED, MESSAGES_IN_FLIGHT, MESSAGES_RETRIED
+
+BATCH = 200
+"""Records that are taken from a partition at a time."""
 
 BUG_ATTEMPTS = 3
 """How often a handler that fails in an unforeseen way is tried before its message is set aside."""
@@ -24,98 +30,170 @@ LONGEST_BACKOFF_SECONDS = 30.0
 REJOIN_SECONDS = 1.0
 """Pause before a group that broke off is joined again."""
 
+COMMIT_SECONDS = 1.0
+"""How long what is done may stay uncommitted while more of its batch is under way."""
+
+FAREWELL_SECONDS = 2.0
+"""How long the last commit of a membership may take."""
+
 log = structlog.get_logger()
+
+Handler = Callable[[Envelope[Any]], Awaitable[None]]
+Survived = Callable[[], Awaitable[None]]
+Result = TypeVar("Result")
 
 
 class Consumer:
-    """Feeds a service's handlers, in order per key and side by side across keys."""
+    """Feeds a service's handlers: in order per key, side by side across keys, at least once, with bounded hands.
+
+    While a handler waits for a store that is away, its partition waits, and the membership of the group goes on.
+    """
 
     def __init__(
         self,
         ports: Ports,
         service: str,
-        handlers: Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]],
+        handlers: Mapping[type[Message], Handler],
+        *,
+        bounds: Bounds = Bounds(),  # noqa: B008 - frozen
+        journal: Journal | None = None,
     ) -> None:
         self._ports = ports
         self._service = service
         self._handlers = handlers
         self._topics = [BY_MESSAGE[message].name for message in handlers]
+        self._bounds = bounds
+        self._journal = journal or Journal(ports.documents, service)
+        self._counters = {message: MESSAGES_HANDLED.labels(service, message.__name__) for message in handlers}
 
     async def run(self) -> None:
         """Consume until cancelled; while the bus is away, wait for it."""
-        while True:
-            try:
-                async with self._ports.bus.subscribe(self._service, self._topics) as subscription:
-                    async for batch in subscription.batches():
-                        await self._take(subscription, batch)
-            except TransientError as error:
-                log.warning("consuming_waits", service=self._service, reason=str(error))
+        async with asyncio.TaskGroup() as tasks:
+            in_flight = InFlight(tasks, self._bounds, self)
+            MESSAGES_IN_FLIGHT.labels(self._service).set_function(lambda: in_flight.records)
+            while True:
+                try:
+                    async with self._ports.bus.subscribe(self._service, self._topics) as subscription:
+                        await self._consume(subscription, in_flight)
+                except* TransientError as errors:
+                    reasons = [str(error) for error in errors.exceptions]
+                    log.warning("consuming_waits", service=self._service, reason="; ".join(reasons))
                 await self._ports.clock.sleep(REJOIN_SECONDS)
 
-    async def _take(self, subscription: Subscription, batch: Sequence[Delivery]) -> None:
-        by_key: dict[str, list[Delivery]] = {}
-        for delivery in batch:
-            by_key.setdefault(delivery.record.key, []).append(delivery)
-        async with asyncio.TaskGroup() as group:
-            for deliveries in by_key.values():
-                group.create_task(self._in_order(deliveries))
-        # Committed after all of the batch is handled: a lost commit repeats, a lost message would not.
-        last = batch[-1]
-        await subscription.commit(last.record.topic, last.partition, last.offset + 1)
+    async def _consume(self, subscription: Subscription, in_flight: InFlight) -> None:
+        in_flight.follow(subscription)
+        try:
+            async with asyncio.TaskGroup() as membership:
+                membership.create_task(self._commit(subscription, in_flight))
+                async for batch in subscription.batches(BATCH):
+                    in_flight.take(batch)
+                    await in_flight.brake()
+        finally:
+            with contextlib.suppress(TransientError, TimeoutError):
+                async with asyncio.timeout(FAREWELL_SECONDS):
+                    await self._commit_done(subscription, in_flight)
+            in_flight.lose_all()
 
-    async def _in_order(self, deliveries: Sequence[Delivery]) -> None:
-        for delivery in deliveries:
-            await self._handle(delivery)
+    async def _commit(self, subscription: Subscription, in_flight: InFlight) -> None:
+        """Commit what is done, soon after it is: a lost commit repeats, a lost message would not."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COMMIT_SECONDS):
+                    await in_flight.progress.wait()
+            in_flight.progress.clear()
+            await self._commit_done(subscription, in_flight)
 
-    async def _handle(self, delivery: Delivery) -> None:
+    async def _commit_done(self, subscription: Subscription, in_flight: InFlight) -> None:
+        for window, offset in in_flight.committable():
+            if await subscription.commit(*window.partition, offset):
+                window.committed = offset
+            else:
+                in_flight.lose([window.partition])
+
+    # ------------------------------------------------------------------------------------------------- handling
+
+    async def begin(self, partition: Partition, first: int, end: int) -> Beginning:
+        """Look up whether a process died with these records in its hands."""
+        return await self._insist(lambda: self._journal.begin(partition, first, end), "beginning_waits")
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Decode a record and have it handled, or set it aside."""
+        await self._attempt(delivery, None)
+
+    async def handle_alone(self, delivery: Delivery, deaths: int) -> None:
+        """Handle a record that may have killed a process: written down before it is looked at, or not at all."""
+        partition = (delivery.record.topic, delivery.partition)
+        if deaths >= DEATHS:
+            detail = f"{deaths} times a process died with this record in its hands; it was not looked at again"
+            await self._set_aside(delivery, "kills_its_consumer", detail)
+            return
+        await self._insist(lambda: self._journal.alone(partition, delivery.offset), "writing_down_waits")
+        await self._attempt(delivery, lambda: self._journal.survived(partition))
+
+    async def _attempt(self, delivery: Delivery, survived: Survived | None) -> None:
         try:
             envelope = decode(delivery.record)
         except MalformedMessageError as error:
             await self._set_aside(delivery, error.code, str(error))
             return
-        handler = self._handlers.get(type(envelope.body))
+        message = type(envelope.body)
+        handler = self._handlers.get(message)
         if handler is None:
             await self._set_aside(delivery, "wrong_topic", f"{envelope.type} does not belong here")
             return
-        await self._persist(handler, envelope, delivery)
+        try:
+            await handler(envelope)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - sorted out where there is time for it
+            if survived:
+                await self._insist(survived, "writing_down_waits")
+            await self._persist(handler, envelope, delivery, error)
+        else:
+            self._counters[message].inc()
 
-    async def _persist(
-        self, handler: Callable[[Envelope[Any]], Awaitable[None]], envelope: Envelope[Any], delivery: Delivery
-    ) -> None:
+    async def _persist(self, handler: Handler, envelope: Envelope[Any], delivery: Delivery, error: Exception) -> None:
+        """Try again what failed, for as long as that may help."""
         failures = bugs = 0
         while True:
-            try:
-                await handler(envelope)
-            except TransientError as error:
-                failures += 1
+            failures += 1
+            if isinstance(error, TransientError):
                 log.info("message_retried", service=self._service, message=envelope.type, reason=str(error))
-            except PermanentError as error:
+            elif isinstance(error, PermanentError):
                 await self._set_aside(delivery, error.code, str(error))
                 return
-            except Exception as error:
-                failures, bugs = failures + 1, bugs + 1
-                log.exception("handler_failed", service=self._service, message=envelope.type, attempt=bugs)
+            else:
+                bugs += 1
+                log.error("handler_failed", service=self._service, message=envelope.type, attempt=bugs, exc_info=error)
                 if bugs >= BUG_ATTEMPTS:
                     await self._set_aside(delivery, "bug", repr(error))
                     return
-            else:
-                MESSAGES_HANDLED.labels(self._service, envelope.type).inc()
-                return
             MESSAGES_RETRIED.labels(self._service).inc()
             await self._back_off(failures)
+            try:
+                await handler(envelope)
+            except Exception as again:  # noqa: BLE001 - sorted out above
+                error = again
+            else:
+                self._counters[type(envelope.body)].inc()
+                return
 
     async def _set_aside(self, delivery: Delivery, reason: str, detail: str) -> None:
         """Keep a message that cannot be handled; while there is no room for it, its partition waits."""
+        await self._insist(
+            lambda: set_aside(self._ports, self._service, delivery, reason, detail), "setting_aside_waits"
+        )
+
+    async def _insist(self, what: Callable[[], Awaitable[Result]], event: str) -> Result:
+        """Do something in the store until it is done."""
         failures = 0
         while True:
             try:
-                await set_aside(self._ports, self._service, delivery, reason, detail)
+                return await what()
             except TransientError as error:
                 failures += 1
-                log.warning("setting_aside_waits", service=self._service, reason=str(error))
-                await self._back_off(failures)
-            else:
-                return
+                log.warning(event, service=self._service, reason=str(error))
+            await self._back_off(failures)
 
     async def _back_off(self, failures: int) -> None:
         await self._ports.clock.sleep(min(LONGEST_BACKOFF_SECONDS, 0.1 * 2 ** min(failures, 10)))

@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 MESSAGES_HANDLED = Counter("aima_messages_handled_total", "Messages handled", ["service", "message"])
+MESSAGES_IN_FLIGHT = Gauge("aima_messages_in_flight", "Messages that wait in a process or are handled", ["service"])
 MESSAGES_RETRIED = Counter("aima_messages_retried_total", "Attempts at a message that failed", ["service"])
 DEAD_LETTERS = Counter("aima_dead_letters_total", "Messages and media set aside", ["service", "reason"])
 OUTBOX_PUBLISHED = Counter("aima_outbox_published_total", "Outbox entries published")

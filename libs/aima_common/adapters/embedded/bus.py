@@ -11,16 +11,19 @@ import sqlite3
 import time
 import uuid
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
 from aima_common.adapters.embedded.database import Database
-from aima_common.errors import PermanentError
-from aima_common.ports.bus import Delivery, Record
+from aima_common.errors import PermanentError, SettingsError
+from aima_common.ports.bus import Delivery, Partition, Record, Topics, specifications
 
 OWNERSHIP_SECONDS = 10.0
 """How long a silent member keeps its partitions. Longer than any pause of a healthy loop."""
+
+FETCH_BYTES = 4 << 20
+"""A batch ends with the record that reaches this size: few records that are large are enough."""
 
 POLL_SECONDS = 0.5
 """How late a record published by another process is noticed; own records wake the loop at once."""
@@ -39,8 +42,6 @@ CREATE TABLE IF NOT EXISTS owners(grp TEXT, topic TEXT, partition INTEGER, membe
     PRIMARY KEY(grp, topic, partition)) WITHOUT ROWID;
 """
 
-Partition = tuple[str, int]
-
 
 class SqliteBus:
     """The embedded plug of `Bus`."""
@@ -49,7 +50,7 @@ class SqliteBus:
         self._database = database
         self._clock = clock
         self._partitions: dict[str, int] = {}
-        self._published = asyncio.Condition()
+        self._members: set[SqliteSubscription] = set()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -58,16 +59,27 @@ class SqliteBus:
         async with Database.open(path, SCHEMA) as database:
             yield cls(database, clock)
 
-    async def ensure_topics(self, partitions: Mapping[str, int]) -> None:
-        """Make the topics that do not exist yet; existing ones keep their partitions."""
+    async def ensure_topics(self, topics: Topics) -> None:
+        """Make the topics that do not exist yet; raise `SettingsError` for one with other partitions.
 
-        def work(c: sqlite3.Connection) -> None:
-            c.executemany("INSERT OR IGNORE INTO topics VALUES (?,?)", list(partitions.items()))
-            heads = [(name, number) for name, count in partitions.items() for number in range(count)]
+        How long records are kept is decided by `sweep`; nothing is compacted here.
+        """
+        wanted = {topic.name: topic.partitions for topic in specifications(topics)}
+
+        def work(c: sqlite3.Connection) -> dict[str, int]:
+            c.executemany("INSERT OR IGNORE INTO topics VALUES (?,?)", list(wanted.items()))
+            found = dict(c.execute("SELECT name, partitions FROM topics").fetchall())
+            heads = [(name, number) for name in wanted for number in range(found[name])]
             c.executemany("INSERT OR IGNORE INTO heads VALUES (?,?,0)", heads)
+            return found
 
-        await self._database.write(work)
-        await self._refresh()
+        self._partitions = await self._database.write(work)
+        for name, count in wanted.items():
+            if self._partitions[name] != count:
+                raise SettingsError(
+                    f"topic {name} has {self._partitions[name]} partitions in this data folder, and must have {count}: "
+                    "use the AIMA that made the folder, or begin with an empty one (--data)"
+                )
 
     async def _refresh(self) -> None:
         rows = await self._database.read(lambda c: c.execute("SELECT name, partitions FROM topics").fetchall())
@@ -82,8 +94,8 @@ class SqliteBus:
         now = self._clock()
         placed = [(record, zlib.crc32(record.key.encode()) % self._partitions[record.topic]) for record in records]
         await self._database.write(lambda c: _append(c, placed, now))
-        async with self._published:
-            self._published.notify_all()
+        for member in self._members:
+            member.wake()
 
     @contextlib.asynccontextmanager
     async def subscribe(self, group: str, topics: Sequence[str]) -> AsyncIterator["SqliteSubscription"]:
@@ -91,10 +103,12 @@ class SqliteBus:
         await self._refresh()
         if unknown := sorted(set(topics) - self._partitions.keys()):
             raise PermanentError(f"there is no topic {unknown[0]!r}", code="unknown_topic")
-        member = SqliteSubscription(self, self._database, self._clock, group, tuple(topics))
+        member = SqliteSubscription(self._database, self._clock, group, tuple(topics))
+        self._members.add(member)
         try:
             yield member
         finally:
+            self._members.discard(member)
             await asyncio.shield(member.leave())
 
     async def inherit(self) -> None:
@@ -126,31 +140,31 @@ class SqliteBus:
 
         return await self._database.write(work)
 
-    async def wait(self) -> None:
-        """Wait for the next record of this process, or a moment for those of others."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(POLL_SECONDS), self._published:
-                await self._published.wait()
-
 
 class SqliteSubscription:
     """A member of a group."""
 
-    def __init__(
-        self, bus: SqliteBus, database: Database, clock: Callable[[], float], group: str, topics: tuple[str, ...]
-    ) -> None:
-        self._bus = bus
+    def __init__(self, database: Database, clock: Callable[[], float], group: str, topics: tuple[str, ...]) -> None:
         self._database = database
         self._clock = clock
         self._group = group
         self._topics = topics
         self._member = str(uuid.uuid4())
         self._positions: dict[Partition, int] = {}
+        self._paused: set[Partition] = set()
+        self._listener: Callable[[Collection[Partition]], None] = lambda _: None
+        self._woken = asyncio.Event()
         self._renew_at = 0.0
+
+    @property
+    def partitions(self) -> Collection[Partition]:
+        """Tell which partitions are this member's now."""
+        return set(self._positions)
 
     async def batches(self, max_records: int = 200) -> AsyncIterator[Sequence[Delivery]]:
         """Yield deliveries of one partition at a time, in the order of their offsets."""
         while True:
+            self._woken.clear()
             if self._clock() >= self._renew_at:
                 await self._claim()
             found = False
@@ -164,7 +178,26 @@ class SqliteSubscription:
                 if self._clock() >= self._renew_at:
                     await self._claim()
             if not found:
-                await self._bus.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._woken.wait()
+
+    def wake(self) -> None:
+        """Look again for records, now."""
+        self._woken.set()
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """Deliver nothing more from these partitions until `resume`."""
+        self._paused |= set(partitions) & self._positions.keys()
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """Go on delivering from these partitions."""
+        self._paused -= set(partitions)
+        self.wake()
+
+    def on_lost(self, listener: Callable[[Collection[Partition]], None]) -> None:
+        """Call `listener` when partitions stop being this member's own."""
+        self._listener = listener
 
     async def commit(self, topic: str, partition: int, next_offset: int) -> bool:
         """Say that everything below `next_offset` is done, unless another member owns the partition."""
@@ -195,14 +228,14 @@ class SqliteSubscription:
         return [(t, p) for t, p, end in rows if (t, p) in self._positions and self._positions[t, p] < end]
 
     async def _fetch(self, topic: str, partition: int, limit: int) -> list[Delivery]:
-        if (topic, partition) not in self._positions:
+        if (topic, partition) not in self._positions or (topic, partition) in self._paused:
             return []
         query = (
             "SELECT position, key, value, headers FROM log WHERE topic=? AND partition=? AND position>=? "
             "ORDER BY position LIMIT ?"
         )
         values = (topic, partition, self._positions[topic, partition], limit)
-        rows = await self._database.read(lambda c: c.execute(query, values).fetchall())
+        rows = await self._database.read(lambda c: _up_to_enough(c.execute(query, values)))
         return [Delivery(Record(topic, r[1], r[2], json.loads(r[3])), partition, r[0]) for r in rows]
 
     async def _claim(self) -> None:
@@ -211,7 +244,11 @@ class SqliteSubscription:
         until = now + OWNERSHIP_SECONDS
         positions = await self._database.write(lambda c: self._share(c, now, until))
         kept = {key: max(position, self._positions.get(key, 0)) for key, position in positions.items()}
+        lost = self._positions.keys() - kept.keys()
         self._positions = kept
+        self._paused &= kept.keys()
+        if lost:
+            self._listener(lost)
         self._renew_at = now + min(OWNERSHIP_SECONDS / 10, POLL_SECONDS * 2)
 
     def _share(self, c: sqlite3.Connection, now: float, until: float) -> dict[Partition, int]:
@@ -244,6 +281,16 @@ def _append(c: sqlite3.Connection, placed: Sequence[tuple[Record, int]], now: fl
         headers = json.dumps(dict(record.headers))
         row = (record.topic, partition, position, now, record.key, record.value, headers)
         c.execute("INSERT INTO log VALUES (?,?,?,?,?,?,?)", row)
+
+
+def _up_to_enough(rows: Iterable[tuple[int, str, bytes, str]]) -> list[tuple[int, str, bytes, str]]:
+    found, size = [], 0
+    for row in rows:
+        found.append(row)
+        size += len(row[2])
+        if size >= FETCH_BYTES:
+            break
+    return found
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -1,0 +1,79 @@
+"""What topics must be like, and what is said when a cluster's are not: decisions without a broker."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from aima_common.adapters.kafka_records import MAX_RECORD_BYTES
+from aima_common.errors import SettingsError
+from aima_common.ports.bus import TopicSpecification
+
+
+@dataclass(frozen=True)
+class ExistingTopic:
+    """A topic as the brokers describe it."""
+
+    partitions: int
+    compacted: bool
+
+
+def cleanup_policy(topic: TopicSpecification) -> str:
+    """Say in Kafka's words how a topic is kept from growing for ever."""
+    if not topic.compacted:
+        return "delete"
+    return "compact" if topic.retention_seconds is None else "compact,delete"
+
+
+def configuration(topic: TopicSpecification, replication: int | None) -> dict[str, str]:
+    """List the settings of a new topic."""
+    settings = {
+        "cleanup.policy": cleanup_policy(topic),
+        "max.message.bytes": str(MAX_RECORD_BYTES),
+        "unclean.leader.election.enable": "false",
+    }
+    if topic.retention_seconds is not None:
+        settings["retention.ms"] = str(topic.retention_seconds * 1000)
+    if replication is not None and replication >= 3:
+        settings["min.insync.replicas"] = "2"
+    return settings
+
+
+def refuse_missing(names: Iterable[str], address: str, why: str) -> None:
+    """Raise `SettingsError` when there is a topic that is not there and may not be made."""
+    for name in sorted(names):
+        raise SettingsError(
+            f"there is no topic {name} on the cluster that AIMA_KAFKA names ({address}), and {why}: let an "
+            "administrator create it, or give AIMA_KAFKA_USER the right to (ACL operation Create on the cluster)"
+        )
+
+
+def refuse_different(wanted: Iterable[TopicSpecification], found: Mapping[str, ExistingTopic], address: str) -> None:
+    """Raise `SettingsError` for a topic that is not what it must be, with what to do about it."""
+    for topic in wanted:
+        existing = found[topic.name]
+        if existing.partitions != topic.partitions:
+            raise SettingsError(_wrong_partitions(topic, existing.partitions, address))
+        if existing.compacted != topic.compacted:
+            raise SettingsError(_wrong_cleanup(topic, address))
+
+
+def _wrong_partitions(topic: TopicSpecification, found: int, address: str) -> str:
+    said = (
+        f"topic {topic.name} has {found} partitions on the cluster that AIMA_KAFKA names ({address}), "
+        f"and must have {topic.partitions}: "
+    )
+    if found < topic.partitions:
+        command = f"kafka-topics.sh --bootstrap-server {address} --alter --topic {topic.name}"
+        remedy = f"stop AIMA, let it read what is there, and add them ({command} --partitions {topic.partitions})"
+    else:
+        remedy = "Kafka cannot take partitions away, so stop AIMA, and delete the topic once everything in it is read"
+    return f"{said}{remedy}, or point AIMA_KAFKA at a cluster of AIMA's own"
+
+
+def _wrong_cleanup(topic: TopicSpecification, address: str) -> str:
+    change = f"--add-config cleanup.policy=[{cleanup_policy(topic)}]"
+    command = f"kafka-configs.sh --bootstrap-server {address} --alter --entity-type topics --entity-name {topic.name}"
+    state, wish = ("is not compacted", "must be") if topic.compacted else ("is compacted", "must not be")
+    return (
+        f"topic {topic.name} {state} on the cluster that AIMA_KAFKA names ({address}), and {wish}: "
+        f"{command} {change}, or point AIMA_KAFKA at a cluster of AIMA's own"
+    )

@@ -1,0 +1,289 @@
+"""What a consumer has in hand: bounded, in order per key, and committed no further than it is done."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from aima_common.ports.bus import Delivery, Partition, Subscription
+from aima_common.runtime.journal import Beginning
+
+PATIENCE_SECONDS = 0.2
+"""How long a full consumer waits for room before it pauses its partitions: what was fetched ahead is then let go."""
+
+TURN_SECONDS = 0.01
+"""How long a worker whose handlers wait for nothing goes on before others on the event loop have their turn."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much a consumer takes into its hands; the rest waits on the bus."""
+
+    handlers: int = 64
+    """Records that are handled at the same time."""
+    records: int = 2000
+    bytes: int = 32 << 20
+    """Records, and the bytes of their bodies, that wait or are handled; one batch may go beyond."""
+    partition_records: int = 500
+    """From the first record of a partition that is not done, to the last that was taken."""
+
+
+class Window:
+    """The stretch of one partition from its first record that is not done to the last that was taken."""
+
+    def __init__(self, partition: Partition) -> None:
+        self.partition = partition
+        self.committed = -1
+        self.beginning: Beginning | None = None
+        """What is known of the partition; None until that was looked up."""
+        self._open: deque[int] = deque()
+        self._done: set[int] = set()
+        self._end = -1
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def take(self, offsets: Sequence[int]) -> None:
+        """Append what was delivered."""
+        self._open.extend(offsets)
+        self._end = offsets[-1] + 1
+
+    def done(self, offset: int) -> None:
+        """Note that a record is done, in whatever order."""
+        if offset != self._open[0]:
+            self._done.add(offset)
+            return
+        self._open.popleft()
+        while self._open and self._open[0] in self._done:
+            self._done.remove(self._open.popleft())
+
+    def deaths(self, offset: int) -> int:
+        """Tell how many deaths of its consumer a record witnessed."""
+        return self.beginning.deaths.get(offset, 0) if self.beginning else 0
+
+    @property
+    def next(self) -> int:
+        """The offset below which everything is done."""
+        return self._open[0] if self._open else self._end
+
+
+Lane = deque[tuple[Window, Delivery]]
+"""The records of one key, in their order."""
+
+LaneKey = tuple[Partition, str | None]
+
+
+class Work(Protocol):
+    """What is done with records in hand. None of it raises for what is the matter with a record."""
+
+    async def begin(self, partition: Partition, first: int, end: int) -> Beginning:
+        """Look up what is known of a partition before its first batch is handled."""
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Handle a record until it is done."""
+
+    async def handle_alone(self, delivery: Delivery, deaths: int) -> None:
+        """Handle a record under suspicion, which witnessed so many deaths."""
+
+
+class InFlight:
+    """The records that were taken and are not done.
+
+    Workers handle the records of a key one after the other and different keys side by side. A partition that has too
+    much in hand is paused; when the process has, all are. While records under suspicion are in hand, one record is
+    handled at a time.
+    """
+
+    def __init__(self, tasks: asyncio.TaskGroup, bounds: Bounds, work: Work) -> None:
+        self._tasks = tasks
+        self._bounds = bounds
+        self._doing = work
+        self._subscription: Subscription | None = None
+        self._windows: dict[Partition, Window] = {}
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._ready: deque[LaneKey] = deque()
+        self._workers = self._alone = 0
+        self.records = self.bytes = 0
+        self._held: set[Partition] = set()
+        self._all_held = False
+        self._room = asyncio.Event()
+        self.progress = asyncio.Event()
+        """Set when there is something to commit at once."""
+
+    # ---------------------------------------------------------------------------------------- taking and losing
+
+    def follow(self, subscription: Subscription) -> None:
+        """Take from this member from now on, with empty hands."""
+        self._subscription = subscription
+        self._all_held = False
+        subscription.on_lost(self.lose)
+
+    def take(self, batch: Sequence[Delivery]) -> None:
+        """Take a batch in hand."""
+        partition = (batch[0].record.topic, batch[0].partition)
+        self._count(batch, 1)
+        window = self._windows.get(partition)
+        if window is None:
+            window = self._windows[partition] = Window(partition)
+            self._hold({partition})
+            self._tasks.create_task(self._begin(window, batch))
+        else:
+            self._line_up(window, batch)
+
+    async def _begin(self, window: Window, batch: Sequence[Delivery]) -> None:
+        beginning = await self._doing.begin(window.partition, batch[0].offset, batch[-1].offset + 1)
+        if self._windows.get(window.partition) is window:
+            window.beginning = beginning
+            self._line_up(window, batch)
+        else:
+            self._count(batch, -1)
+        self._relieve()
+
+    def _line_up(self, window: Window, batch: Sequence[Delivery]) -> None:
+        window.take([delivery.offset for delivery in batch])
+        for delivery in batch:
+            alone = _under_suspicion(window, delivery)
+            self._alone += alone
+            # What is handled alone is handled one after the other, and so is what follows before it is done.
+            key: LaneKey = (window.partition, None)
+            if not alone and key not in self._lanes:
+                key = (window.partition, delivery.record.key)
+            lane = self._lanes.get(key)
+            if lane is None:
+                self._lanes[key] = deque(((window, delivery),))
+                self._ready.append(key)
+            else:
+                lane.append((window, delivery))
+        self._staff()
+
+    def _count(self, batch: Sequence[Delivery], sign: int) -> None:
+        self.records += sign * len(batch)
+        for delivery in batch:
+            self.bytes += sign * len(delivery.record.value)
+
+    def lose(self, partitions: Collection[Partition]) -> None:
+        """Drop what waits of these partitions; what is being handled is finished, and not committed."""
+        lost = {window for one in partitions if (window := self._windows.pop(one, None)) is not None}
+        for lane in self._lanes.values():
+            kept = [entry for entry in lane if entry[0] not in lost]
+            for window, delivery in lane:
+                if window in lost:
+                    self._let_go(window, delivery)
+            lane.clear()
+            lane.extend(kept)
+        self._held -= set(partitions)
+        if self._subscription is not None:
+            self._subscription.resume(partitions)
+        self._relieve()
+
+    def lose_all(self) -> None:
+        """Drop what waits of all partitions: the membership ends."""
+        self.lose(list(self._windows))
+        self._subscription = None
+
+    def _let_go(self, window: Window, delivery: Delivery) -> None:
+        self.records -= 1
+        self.bytes -= len(delivery.record.value)
+        self._alone -= _under_suspicion(window, delivery)
+
+    # -------------------------------------------------------------------------------------------------- working
+
+    def _staff(self) -> None:
+        if self._ready and self._workers < self._most:
+            self._workers += 1
+            self._tasks.create_task(self._work())
+
+    @property
+    def _most(self) -> int:
+        return 1 if self._alone else self._bounds.handlers
+
+    async def _work(self) -> None:
+        now = asyncio.get_running_loop().time
+        turn = now() + TURN_SECONDS
+        try:
+            # With records under suspicion in hand all workers but the last leave; it then is alone.
+            while self._ready and self._workers <= self._most:
+                key = self._ready.popleft()
+                lane = self._lanes[key]
+                self._staff()
+                while lane:
+                    window, delivery = lane.popleft()
+                    if _under_suspicion(window, delivery):
+                        await self._doing.handle_alone(delivery, window.deaths(delivery.offset))
+                    else:
+                        await self._doing.handle(delivery)
+                    self._done(window, delivery)
+                    if now() >= turn:
+                        await asyncio.sleep(0)
+                        turn = now() + TURN_SECONDS
+                del self._lanes[key]
+        finally:
+            self._workers -= 1
+        self._staff()
+
+    def _done(self, window: Window, delivery: Delivery) -> None:
+        self._let_go(window, delivery)
+        if self._windows.get(window.partition) is window:
+            window.done(delivery.offset)
+            if not window or window.next - window.committed >= self._bounds.partition_records // 2:
+                self.progress.set()
+        if self._held or self._all_held or not self._room.is_set():
+            self._relieve()
+
+    # ------------------------------------------------------------------------------------------------ braking
+
+    async def brake(self) -> None:
+        """Let workers work, and wait or pause as long as there is too much in hand."""
+        await asyncio.sleep(0)
+        if self._crowded():
+            self._room.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await self._room.wait()
+        if self._subscription is None:
+            return
+        if self._crowded():
+            self._all_held = True
+            self._subscription.pause(self._subscription.partitions)
+        self._hold({one for one, window in self._windows.items() if len(window) >= self._bounds.partition_records})
+
+    def _hold(self, partitions: set[Partition]) -> None:
+        fresh = partitions - self._held
+        if fresh and self._subscription is not None:
+            self._held |= fresh
+            self._subscription.pause(fresh)
+
+    def _crowded(self, share: float = 1.0) -> bool:
+        return self.records >= self._bounds.records * share or self.bytes >= self._bounds.bytes * share
+
+    def _relieve(self) -> None:
+        if self._subscription is None:
+            return
+        if not self._crowded(0.5):
+            self._room.set()
+            if self._all_held:
+                self._all_held = False
+                self._subscription.resume(set(self._subscription.partitions) - self._held)
+        relieved = {one for one in self._held if self._is_relieved(one)}
+        if relieved:
+            self._held -= relieved
+            if not self._all_held:
+                self._subscription.resume(relieved)
+
+    def _is_relieved(self, partition: Partition) -> bool:
+        window = self._windows.get(partition)
+        if window is None:
+            return True
+        return window.beginning is not None and len(window) <= self._bounds.partition_records // 2
+
+    # --------------------------------------------------------------------------------------------- committing
+
+    def committable(self) -> list[tuple[Window, int]]:
+        """List the windows whose records are done further than they are committed, with the next offset."""
+        return [(window, window.next) for window in self._windows.values() if window.next > window.committed]
+
+
+def _under_suspicion(window: Window, delivery: Delivery) -> bool:
+    return window.beginning is not None and delivery.offset < window.beginning.alone_until
