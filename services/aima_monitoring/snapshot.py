@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 from aima_common.contracts.media import Result
-from aima_common.contracts.topics import TOPICS, heard_by
+from aima_common.contracts.topics import all_groups
 from aima_common.errors import ObjectMissingError
 from aima_common.ids import finding_id
 from aima_common.ports import Ports
@@ -57,8 +57,7 @@ async def take(
     if read_bytes:
         objects = {key: replace(there, sha256=await _hash(ports, key)) for key, there in objects.items()}
     waiting = await ports.documents.outbox(limit=10_000)
-    groups = sorted({service for topic in TOPICS for service in topic.consumers})
-    lag = {group: await ports.bus.lag(group, [topic.name for topic in heard_by(group)]) for group in groups}
+    lag = {group: await ports.bus.lag(group, topics) for group, topics in all_groups().items()}
     vectors = await _Vectors.known(ports, documents["jobs"]) if read_bytes else _Vectors(ports)
     passages = await _passages(ports, canaries or {})
     return Snapshot(

@@ -104,7 +104,7 @@ async def _replayed(data: Path, folder: Path, *, inbox: bool) -> tuple[list[str]
 
 async def _replay(bus: Bus, service: Any) -> None:
     handlers = service.handlers()
-    topics = [BY_MESSAGE[message].name for message in handlers]
+    topics = [name for message in handlers for name in BY_MESSAGE[message].names]
     waiting = await bus.lag(f"replay-{service.name}", topics)
     async with bus.subscribe(f"replay-{service.name}", topics) as subscription:
         if not waiting:

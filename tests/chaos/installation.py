@@ -15,7 +15,7 @@ import psutil
 from aima_client.client import Client
 from aima_common.adapters.embedded.bus import SqliteBus
 from aima_common.adapters.embedded.documents import SqliteDocuments
-from aima_common.contracts.topics import TOPICS, heard_by
+from aima_common.contracts.topics import all_groups
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 60.0
@@ -135,7 +135,6 @@ class Installation:
 
     async def rest(self) -> None:
         """Wait until nothing is ready, held, waiting to be published or not yet consumed, twice in a row."""
-        groups = sorted({service for topic in TOPICS for service in topic.consumers})
         async with (
             SqliteDocuments.open(self.data / "documents.db") as documents,
             SqliteBus.open(self.data / "log.db") as bus,
@@ -144,8 +143,8 @@ class Installation:
             while quiet < 2:
                 busy = await documents.count("jobs", {"state": ["ready", "leased", "parked"]})
                 busy += len(await documents.outbox(1))
-                for group in groups:
-                    busy += await bus.lag(group, [topic.name for topic in heard_by(group)])
+                for group, topics in all_groups().items():
+                    busy += await bus.lag(group, topics)
                 quiet = 0 if busy else quiet + 1
                 await asyncio.sleep(POLL_SECONDS * 2)
 

@@ -51,7 +51,7 @@ def test_an_edited_file_is_seen_and_written_again(tmp_path: Path, capsys: pytest
 
 def test_every_kind_of_document_is_there(root: Path) -> None:
     names = {path.name for path in (root / "docs/generated").iterdir()}
-    assert names - MEASURED == {"asyncapi.json", "messages.md", *generator.DOCUMENTS}
+    assert names - MEASURED == {"asyncapi.json", "messages.md", "settings.md", *generator.DOCUMENTS}
 
 
 def test_every_reference_in_asyncapi_leads_somewhere(asyncapi: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pydantic.json_schema import models_json_schema
 
 from aima_common.contracts.base import Message
 from aima_common.contracts.codec import MAX_MESSAGE_BYTES, VERSION
-from aima_common.contracts.topics import TOPICS, Topic
+from aima_common.contracts.topics import LANES, TOPICS, Topic
 
 Json = dict[str, Any]
 
@@ -66,12 +66,14 @@ def _schemas() -> dict[str, Json]:
 
 
 def _channel(topic: Topic) -> Json:
+    by_lane: Json = {"parameters": {"lane": {"enum": list(LANES), "description": "The kind of medium."}}}
     return {
-        "address": topic.name,
+        "address": f"{topic.name}.{{lane}}" if topic.by_lane else topic.name,
+        **(by_lane if topic.by_lane else {}),
         "messages": {_name(topic): {"$ref": f"#/components/messages/{_name(topic)}"}},
         "bindings": {
             "kafka": {
-                "topic": topic.name,
+                **({} if topic.by_lane else {"topic": topic.name}),
                 "partitions": topic.partitions,
                 "topicConfiguration": {"retention.ms": topic.retention_seconds * 1000},
                 "bindingVersion": "0.5.0",

@@ -63,7 +63,7 @@ def _row(topic: Topic) -> str:
     hours = topic.retention_seconds // HOUR
     kept = f"{hours // 24} d" if hours % 24 == 0 else f"{hours} h"
     cells = (
-        f"`{topic.name}`",
+        f"`{topic.name}.<lane>`" if topic.by_lane else f"`{topic.name}`",
         f"`{topic.message.__name__}`",
         first_sentence(topic.message),
         topic.producer,

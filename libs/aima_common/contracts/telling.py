@@ -21,4 +21,4 @@ def tell(message: Message, *, tenant: str, key: str, cause: str, time: datetime.
     digest = hashlib.sha256(dumps(message.model_dump(mode="json"))).hexdigest()
     identity = derive("message", name, key, cause, digest)
     envelope = Envelope(id=identity, type=name, tenant=tenant, key=key, cause=cause, time=time, body=message)
-    return encode(BY_MESSAGE[type(message)].name, envelope)
+    return encode(BY_MESSAGE[type(message)].name_for(message), envelope)

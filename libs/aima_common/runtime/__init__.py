@@ -5,10 +5,11 @@ A service is a class with a name, handlers for messages and loops of its own; `r
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from aima_common.contracts.base import Message
 from aima_common.contracts.envelope import Envelope
+from aima_common.contracts.topics import LANES, groups
 from aima_common.ports import Ports
 from aima_common.runtime.consumer import Consumer
 from aima_common.runtime.relay import relay_outbox
@@ -30,6 +31,13 @@ class Service(Protocol):
         """Tell which loops run beside the handlers until the process stops."""
 
 
+@runtime_checkable
+class Laned(Protocol):
+    """A service that works in some lanes only."""
+
+    lanes: Sequence[str]
+
+
 async def run(ports: Ports, *services: Service) -> None:
     """Run services until one of their loops ends or fails; then stop them all.
 
@@ -38,10 +46,11 @@ async def run(ports: Ports, *services: Service) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(relay_outbox(ports), name="outbox")
         for service in services:
-            if service.handlers():
-                group.create_task(
-                    Consumer(ports, service.name, service.handlers()).run(), name=f"{service.name} consumer"
-                )
+            handlers = service.handlers()
+            lanes = service.lanes if isinstance(service, Laned) else LANES
+            for name, topics in groups(service.name, handlers, lanes).items():
+                consumer = Consumer(ports, service.name, handlers, group=name, topics=topics)
+                group.create_task(consumer.run(), name=f"{name} consumer")
             for loop in service.background():
                 group.create_task(_forever(loop), name=f"{service.name} {loop.__name__}")
 

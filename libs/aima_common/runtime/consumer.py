@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -47,6 +47,7 @@ class Consumer:
     """Feeds a service's handlers: in order per key, side by side across keys, at least once, with bounded hands.
 
     While a handler waits for a store that is away, its partition waits, and the membership of the group goes on.
+    Without `group` and `topics` it is the group of the service's name, on all topics of the messages.
     """
 
     def __init__(
@@ -55,25 +56,28 @@ class Consumer:
         service: str,
         handlers: Mapping[type[Message], Handler],
         *,
+        group: str | None = None,
+        topics: Sequence[str] | None = None,
         bounds: Bounds = Bounds(),  # noqa: B008 - frozen
         journal: Journal | None = None,
     ) -> None:
         self._ports = ports
         self._service = service
         self._handlers = handlers
-        self._topics = [BY_MESSAGE[message].name for message in handlers]
+        self._group = group or service
+        self._topics = list(topics or [name for message in handlers for name in BY_MESSAGE[message].names])
         self._bounds = bounds
-        self._journal = journal or Journal(ports.documents, service)
+        self._journal = journal or Journal(ports.documents, self._group)
         self._counters = {message: MESSAGES_HANDLED.labels(service, message.__name__) for message in handlers}
 
     async def run(self) -> None:
         """Consume until cancelled; while the bus is away, wait for it."""
         async with asyncio.TaskGroup() as tasks:
             in_flight = InFlight(tasks, self._bounds, self)
-            MESSAGES_IN_FLIGHT.labels(self._service).set_function(lambda: in_flight.records)
+            MESSAGES_IN_FLIGHT.labels(self._group).set_function(lambda: in_flight.records)
             while True:
                 try:
-                    async with self._ports.bus.subscribe(self._service, self._topics) as subscription:
+                    async with self._ports.bus.subscribe(self._group, self._topics) as subscription:
                         await self._consume(subscription, in_flight)
                 except* TransientError as errors:
                     reasons = [str(error) for error in errors.exceptions]
