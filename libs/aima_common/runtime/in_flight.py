@@ -227,7 +227,9 @@ class InFlight:
         self._let_go(window, delivery)
         if self._windows.get(window.partition) is window:
             window.done(delivery.offset)
-            if not window or window.next - window.committed >= self._bounds.partition_records // 2:
+            # What was done alone is not to be looked at again when the next record turns out to be the one that kills.
+            alone = _under_suspicion(window, delivery)
+            if alone or not window or window.next - window.committed >= self._bounds.partition_records // 2:
                 self.progress.set()
         if self._held or self._all_held or not self._room.is_set():
             self._relieve()
