@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from pathlib import Path
 
-from aima_servers import kafka, mongod, s3
+from aima_servers import kafka, mongod, s3, vectors
 from aima_servers.means import Report, quiet
 from aima_servers.processes import Served
 
@@ -18,15 +18,17 @@ FETCHERS: Mapping[str, Callable[[Report], Path]] = {
     "mongod": mongod.fetch,
     "s3": partial(s3.fetch, s3.VERSITYGW),
     "minio": partial(s3.fetch, s3.MINIO),
+    "vectors": vectors.fetch,
 }
 STARTERS: Mapping[str, Callable[[Path, Report], AbstractAsyncContextManager[Served]]] = {
     "kafka": kafka.kafka,
     "mongod": mongod.mongod,
     "s3": s3.starter(s3.VERSITYGW),
     "minio": s3.starter(s3.MINIO),
+    "vectors": vectors.vectors,
 }
 NAMES = tuple(STARTERS)
-USUAL = ("kafka", "mongod", "s3")
+USUAL = ("kafka", "mongod", "s3", "vectors")
 """Those that run when none is named; MinIO would be a second S3 server."""
 
 PREFIX = "aima-servers-"

@@ -19,6 +19,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +166,8 @@ class Spaces:
         return self._open.get(name)
 
 
-def serve(connection: socket.socket, spaces: Spaces) -> None:
-    """Answer requests in their order until the other side is gone."""
+def serve(connection: socket.socket, spaces: Spaces, turn: AbstractContextManager[object]) -> None:
+    """Answer requests in their order until the other side is gone; `turn` is held while the engine works."""
     operations: dict[str, Callable[[Request], object]] = {
         "put": spaces.put,
         "nearest": spaces.nearest,
@@ -178,7 +179,8 @@ def serve(connection: socket.socket, spaces: Spaces) -> None:
             answer: dict[str, object] = {"number": request["number"]}
             failed = False
             try:
-                answer["result"] = operations[request["operation"]](request)
+                with turn:
+                    answer["result"] = operations[request["operation"]](request)
             except RefusedError as refused:
                 answer |= {"code": refused.code, "message": str(refused)}
             except Exception as error:  # noqa: BLE001 - the engine raises bare exceptions
@@ -209,7 +211,7 @@ def main(arguments: list[str]) -> None:
     with socket.socket(fileno=descriptor) as connection:
         spaces = Spaces(root)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            serve(connection, spaces)
+            serve(connection, spaces, contextlib.nullcontext())
         spaces.close()
 
 
