@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aima_common.adapters import mongo_pipelines
+from aima_common.adapters import mongo_documents, mongo_pipelines
 from aima_common.adapters.mongo_documents import MongoDocuments
 from aima_common.collections import BY_NAME, COLLECTIONS
 from aima_common.errors import PermanentError, UnavailableError
@@ -105,17 +105,74 @@ async def test_a_document_that_changes_for_ever_remembers_the_newest(
     assert (await documents.transition("jobs", "j1", inbox="m2")).applied
 
 
-async def test_a_process_relays_only_what_it_is_told_to(
-    documents: MongoDocuments, mongod_uri: str, database: str
+def said(value: str) -> list[Record]:
+    return [Record("told", "k", value.encode())]
+
+
+async def values(plug: MongoDocuments) -> list[bytes]:
+    return [entry.record.value for entry in await plug.outbox()]
+
+
+async def test_each_process_tells_at_once_what_it_wrote_and_later_what_a_dead_one_left(
+    mongod_uri: str, database: str
 ) -> None:
-    for collection, state in (("jobs", "ready"), ("keys", "active")):
-        said = [Record("told", "k", collection.encode())]
-        await documents.insert(collection, Insert("d1", "acme", state, {}), outbox=said)
-    heard = {}
-    for relayed in (["keys"], ["jobs", "keys"], []):
-        async with MongoDocuments.open(mongod_uri, database, collections=FEW, relayed=relayed) as plug:
-            heard["+".join(relayed)] = [entry.record.value for entry in await plug.outbox()]
-    assert heard == {"keys": [b"keys"], "jobs+keys": [b"jobs", b"keys"], "": []}
+    async with MongoDocuments.open(mongod_uri, database, collections=FEW, leftover_seconds=600) as patient:
+        async with MongoDocuments.open(mongod_uri, database, collections=FEW, leftover_seconds=600) as writer:
+            await writer.insert("jobs", Insert("d1", "acme", "ready", {}), outbox=said("first"))
+            await writer.transition("jobs", "d1", outbox=said("second"))
+            assert await values(writer) == [b"first", b"second"]
+            assert await values(patient) == []
+            await writer.published([entry.token for entry in await writer.outbox(1)])
+            assert await values(writer) == [b"second"]
+        # The writer is gone with one entry untold.
+        async with MongoDocuments.open(mongod_uri, database, collections=FEW, leftover_seconds=0.05) as heir:
+            async with asyncio.timeout(10):
+                while not (left := await heir.outbox()):
+                    await asyncio.sleep(0.05)
+            assert [entry.record.value for entry in left] == [b"second"]
+            await heir.published([entry.token for entry in left])
+        async with MongoDocuments.open(mongod_uri, database, collections=FEW) as everything:
+            assert await values(everything) == []
+
+
+async def test_a_process_that_waits_asks_the_database_seldom(
+    mongod_uri: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    real = mongo_pipelines.waiting
+
+    def counted(*arguments: Any) -> list[mongo_pipelines.Stage]:
+        nonlocal asked
+        asked += 1
+        return real(*arguments)
+
+    monkeypatch.setattr(mongo_pipelines, "waiting", counted)
+    async with MongoDocuments.open(mongod_uri, database, collections=FEW, leftover_seconds=600) as plug:
+        for _ in range(20):
+            assert await values(plug) == []
+        assert asked <= 1
+    asked = 0
+    async with MongoDocuments.open(mongod_uri, database, collections=FEW) as plug:
+        for _ in range(20):
+            assert await values(plug) == []
+        assert asked == 20, "the control: without the memory every look is a question"
+
+
+async def test_what_the_memory_has_no_room_for_is_found_in_the_store(
+    mongod_uri: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongo_documents, "REMEMBERED_ENTRIES", 2)
+    async with MongoDocuments.open(mongod_uri, database, collections=FEW, leftover_seconds=0.05) as plug:
+        for number in range(5):
+            await plug.insert("jobs", Insert(f"d{number}", "acme", "ready", {}), outbox=said(str(number)))
+        told: list[bytes] = []
+        async with asyncio.timeout(10):
+            while len(told) < 5:
+                entries = await plug.outbox()
+                told += [entry.record.value for entry in entries]
+                await plug.published([entry.token for entry in entries])
+                await asyncio.sleep(0.02)
+        assert sorted(told) == [b"0", b"1", b"2", b"3", b"4"]
 
 
 async def test_every_declared_index_is_made_and_opening_again_changes_nothing(mongod_uri: str, database: str) -> None:

@@ -9,17 +9,20 @@ import contextlib
 import datetime
 import itertools
 import random
+import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from bson.errors import InvalidDocument
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument, UpdateOne
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from aima_common.adapters import mongo_pipelines as pipelines
+from aima_common.adapters import search_words
 from aima_common.collections import COLLECTIONS, Collection
 from aima_common.errors import PermanentError, StorageFullError, UnavailableError
 from aima_common.ports.bus import Record
@@ -37,12 +40,16 @@ from aima_common.ports.documents import (
     Transitioned,
     Where,
 )
+from aima_common.ports.search import Hit, Passage
 
 TIMEOUT_SECONDS = 10.0
 """How long one operation may take, retries included. Running out of it leaves the outcome unknown."""
 
 STREAMS = "streams"
 """The collection that holds the lines of all streams."""
+
+PASSAGES = "passages"
+"""The collection that holds what can be searched."""
 
 DISK_FULL_CODES = frozenset({14031})
 DOCUMENT_AT_FAULT_CODES = frozenset({2, 14, 10334, 17419, 15998, 16410, 28664, 40353})
@@ -53,12 +60,23 @@ MEANINGFUL = ["string", "int", "long", "double", "bool"]
 """Types that a unique index compares: a missing or null field is no value and repeats nothing."""
 
 
-class MongoDocuments:
-    """The MongoDB plug of `Documents`."""
+REMEMBERED_ENTRIES = 10_000
+"""Outbox entries of its own that a process keeps in memory; what is beyond is found in the store, later."""
 
-    def __init__(self, database: Any, collections: Sequence[Collection], relayed: Sequence[str]) -> None:
+
+class MongoDocuments:
+    """The MongoDB plug of `Documents`.
+
+    With `leftover_seconds`, where many processes work on one database, each publishes what it wrote itself, from
+    memory and at once; the store is asked now and again for entries that have waited for so long, because whoever
+    wrote them has died. The memory is a shortcut: what it forgets is in the store.
+    """
+
+    def __init__(self, database: Any, collections: Sequence[Collection], leftover_seconds: float) -> None:
         self._database = database
-        self._relayed = list(relayed)
+        self._leftover_seconds = leftover_seconds
+        self._own: dict[str, OutboxEntry] = {}
+        self._swept_at = -leftover_seconds * random.random()
         self._collections = {collection.name: database[collection.name] for collection in collections}
         self._streams = database[STREAMS]
         self._listener: Callable[[], None] = lambda: None
@@ -71,13 +89,12 @@ class MongoDocuments:
         database: str,
         *,
         collections: Sequence[Collection] = COLLECTIONS,
-        relayed: Sequence[str] | None = None,
+        leftover_seconds: float = 0.0,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> AsyncIterator[Self]:
         """Connect, and make the collections' indexes; raise `UnavailableError` when MongoDB does not answer.
 
-        `relayed` names the collections whose outboxes this process publishes, all of them by default. Where every
-        service is a process of its own, each relays what it owns, or everything would be said once per process.
+        With `leftover_seconds` the outbox holds what this process wrote, and what others left behind for so long.
         """
         client: Any = AsyncIOMotorClient(
             uri,
@@ -93,10 +110,14 @@ class MongoDocuments:
         )
         try:
             await _ensure_indexes(durable, collections)
-            names = [collection.name for collection in collections]
-            yield cls(durable, collections, names if relayed is None else relayed)
+            yield cls(durable, collections, leftover_seconds)
         finally:
             client.close()
+
+    @property
+    def database(self) -> Any:
+        """The driver's handle on the database, for the search that lies beside the documents."""
+        return self._database
 
     def on_outbox(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever this process has put something into an outbox."""
@@ -135,15 +156,15 @@ class MongoDocuments:
         self, collection: str, document: Insert, *, outbox: Sequence[Record] = (), inbox: str | None = None
     ) -> bool:
         """Add a document once."""
+        outgoing = _tokens(outbox)
         # An upsert that matches nothing, because only updates may read the store's clock.
-        change = pipelines.insertion(document, outbox, inbox)
+        change = pipelines.insertion(document, outgoing, inbox)
         try:
             with _translated():
                 await self._collections[collection].update_one(pipelines.absent(document.id), change, upsert=True)
         except DuplicateKeyError:
             return False
-        if outbox:
-            self._listener()
+        self._told(collection, document.id, outgoing)
         return True
 
     async def transition(
@@ -159,11 +180,12 @@ class MongoDocuments:
         inbox: str | None = None,
     ) -> Transitioned:
         """Change one document with everything that belongs to it, in one atomic update."""
+        outgoing = _tokens(outbox)
         try:
             with _translated():
                 after = await self._collections[collection].find_one_and_update(
                     pipelines.expectation(document_id, expect, lease, inbox),
-                    pipelines.transition(change, lease, outbox, inbox, release=release),
+                    pipelines.transition(change, lease, outgoing, inbox, release=release),
                     projection=pipelines.PUBLIC,
                     return_document=ReturnDocument.AFTER,
                 )
@@ -171,9 +193,19 @@ class MongoDocuments:
             after = None
         if after is None:
             return await self._not_applied(collection, document_id, inbox)
-        if outbox:
-            self._listener()
+        self._told(collection, document_id, outgoing)
         return Transitioned(Outcome.APPLIED, _document(after))
+
+    def _told(self, collection: str, document_id: str, outgoing: Mapping[str, Record]) -> None:
+        """Note what has just become durable. What may have, its outcome being unknown, is left to the sweep."""
+        if not outgoing:
+            return
+        if self._leftover_seconds and len(self._own) < REMEMBERED_ENTRIES:
+            now = datetime.datetime.now(datetime.UTC)
+            for token, record in outgoing.items():
+                place = f"{collection}/{token}/{document_id}"
+                self._own[place] = OutboxEntry(place, record, now)
+        self._listener()
 
     async def _not_applied(self, collection: str, document_id: str, inbox: str | None) -> Transitioned:
         """Tell why nothing happened. What is read here may be newer than what was refused, never older."""
@@ -193,12 +225,19 @@ class MongoDocuments:
         return bool(done.deleted_count)
 
     async def outbox(self, limit: int = 500) -> Sequence[OutboxEntry]:
-        """Read the oldest entries that wait, over all collections that this process relays."""
-        if limit < 1 or not self._relayed:
+        """Read the oldest entries that wait: this process's own, else those that others left behind."""
+        if limit < 1:
             return []
-        first = self._collections[self._relayed[0]]
+        if self._own:
+            return list(itertools.islice(self._own.values(), limit))
+        if time.monotonic() - self._swept_at < self._leftover_seconds:
+            return []
+        names = list(self._collections)
         with _translated():
-            found = await first.aggregate(pipelines.waiting(self._relayed, limit)).to_list(limit)
+            stages = pipelines.waiting(names, limit, self._leftover_seconds)
+            found = await self._collections[names[0]].aggregate(stages).to_list(limit)
+        if len(found) < limit:
+            self._swept_at = time.monotonic()
         return [_outbox_entry(one) for one in found]
 
     async def published(self, tokens: Sequence[str]) -> None:
@@ -214,6 +253,8 @@ class MongoDocuments:
             ]
             with _translated():
                 await self._collections[collection].bulk_write(changes, ordered=False)
+        for token in tokens:
+            self._own.pop(token, None)
 
     async def history(self, collection: str, document_id: str | None = None) -> Sequence[HistoryLine]:
         """Read transitions, oldest first; of each document the newest `HISTORY_KEPT`."""
@@ -260,6 +301,55 @@ class MongoDocuments:
         return time
 
 
+class MongoSearch:
+    """The MongoDB plug of `Search`: words in an array with an index, cut as SQLite's full text cuts them.
+
+    MongoDB's own text index finds any of the words rather than all, and knows no phrase that another index could
+    confirm; so that a query finds the same passages in a cluster as on one machine, the words are ours.
+    """
+
+    def __init__(self, passages: Any) -> None:
+        self._passages = passages
+
+    @classmethod
+    async def on(cls, documents: MongoDocuments) -> Self:
+        """Search in the database of these documents; makes the indexes."""
+        passages = documents.database[PASSAGES]
+        with _translated():
+            await passages.create_indexes(
+                [
+                    IndexModel([("tenant", ASCENDING), ("tokens", ASCENDING)]),
+                    IndexModel([("tenant", ASCENDING), ("medium", ASCENDING)]),
+                ]
+            )
+        return cls(passages)
+
+    async def index(self, passages: Sequence[Passage]) -> None:
+        """Add or replace passages."""
+        if not passages:
+            return
+        changes = [
+            ReplaceOne({"_id": passage.id}, pipelines.stored_passage(passage), upsert=True) for passage in passages
+        ]
+        with _translated():
+            await self._passages.bulk_write(changes, ordered=False)
+
+    async def query(self, tenant: str, words: str, *, medium: str | None = None, limit: int = 20) -> Sequence[Hit]:
+        """Find the passages that hold all the words; the more of a passage they are, the better."""
+        wanted = search_words.phrases(words)
+        if not wanted or limit < 1:
+            return []
+        with _translated():
+            stages = pipelines.searching(tenant, wanted, medium, limit)
+            found = await self._passages.aggregate(stages).to_list(limit)
+        return [pipelines.hit(one, wanted) for one in found]
+
+    async def forget(self, tenant: str, medium: str) -> None:
+        """Remove every passage of a medium."""
+        with _translated():
+            await self._passages.delete_many({"tenant": tenant, "medium": medium})
+
+
 async def _ensure_indexes(database: Any, collections: Sequence[Collection]) -> None:
     with _translated():
         for one in collections:
@@ -284,6 +374,10 @@ def _indexes(collection: Collection) -> list[IndexModel]:
         meaningful = {path: {"$type": MEANINGFUL} for path, _ in keys}
         indexes.append(IndexModel(keys, unique=True, name=f"once_{number}", partialFilterExpression=meaningful))
     return indexes
+
+
+def _tokens(records: Sequence[Record]) -> dict[str, Record]:
+    return {secrets.token_hex(12): record for record in records}
 
 
 def _document(found: Mapping[str, Any]) -> Document:

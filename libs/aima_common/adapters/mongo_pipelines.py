@@ -10,13 +10,14 @@ A stored document holds, beside its own fields, everything that must become dura
     changed_at     when it was last changed, by the store's clock
 """
 
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from aima_common.adapters import search_words
 from aima_common.contracts.codec import dumps, loads
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Expect, Insert, Lease, Range, Where
+from aima_common.ports.search import Hit, Passage
 
 Stage = dict[str, Any]
 
@@ -80,7 +81,11 @@ def absent(document_id: str) -> dict[str, Any]:
     return {"_id": document_id, "version": {"$lt": 0}}
 
 
-def insertion(document: Insert, outbox: Sequence[Record], inbox: str | None) -> list[Stage]:
+Outgoing = Mapping[str, Record]
+"""Records to be told, by the tokens under which they wait."""
+
+
+def insertion(document: Insert, outbox: Outgoing, inbox: str | None) -> list[Stage]:
     """Write a new document with everything that belongs to it."""
     whole: Stage = {
         "_id": _literal(document.id),
@@ -121,7 +126,7 @@ def expectation(document_id: str, expect: Expect, lease: Lease | None, inbox: st
 
 
 def transition(
-    change: Change, lease: Lease | None, outbox: Sequence[Record], inbox: str | None, *, release: bool
+    change: Change, lease: Lease | None, outbox: Outgoing, inbox: str | None, *, release: bool
 ) -> list[Stage]:
     """Write a transition. The first stage sees the document as it was before; the others change its body."""
     state = "$state" if change.state is None else _literal(change.state)
@@ -167,10 +172,10 @@ def _body_changes(change: Change) -> Iterator[tuple[str, Any]]:
         yield f"body.{path}", {"$concatArrays": [before, _literal([plain(value)])]}
 
 
-def _entries(records: Sequence[Record], at: Any) -> list[Stage]:
+def _entries(outgoing: Outgoing, at: Any) -> list[Stage]:
     return [
         {
-            "token": secrets.token_hex(12),
+            "token": _literal(token),
             "topic": _literal(record.topic),
             "key": _literal(record.key),
             "value": _literal(record.value),
@@ -178,7 +183,7 @@ def _entries(records: Sequence[Record], at: Any) -> list[Stage]:
             "headers": _literal([[name, value] for name, value in record.headers.items()]),
             "at": at,
         }
-        for record in records
+        for token, record in outgoing.items()
     ]
 
 
@@ -205,9 +210,9 @@ def _literal(value: Any) -> Stage:
     return {"$literal": value}
 
 
-def waiting(collections: Sequence[str], limit: int) -> list[Stage]:
+def waiting(collections: Sequence[str], limit: int, older_than_seconds: float = 0.0) -> list[Stage]:
     """Gather the oldest outbox entries of all collections; run it on the first of them."""
-    first, *others = (_waiting_in(collection, limit) for collection in collections)
+    first, *others = (_waiting_in(collection, limit, older_than_seconds) for collection in collections)
     unions = [
         {"$unionWith": {"coll": collection, "pipeline": stages}}
         for collection, stages in zip(collections[1:], others, strict=True)
@@ -215,13 +220,16 @@ def waiting(collections: Sequence[str], limit: int) -> list[Stage]:
     return [*first, *unions, {"$sort": {"outbox.at": 1, "collection": 1, "_id": 1, "place": 1}}, {"$limit": limit}]
 
 
-def _waiting_in(collection: str, limit: int) -> list[Stage]:
+def _waiting_in(collection: str, limit: int, older_than_seconds: float) -> list[Stage]:
+    # A date minus a number is that many milliseconds earlier.
+    before = {"$subtract": ["$$NOW", round(older_than_seconds * 1000)]}
     return [
-        {"$match": {"waiting_since": {"$exists": True}}},
+        {"$match": {"waiting_since": {"$exists": True}, "$expr": {"$lte": ["$waiting_since", before]}}},
         {"$sort": {"waiting_since": 1}},
         {"$limit": limit},
         {"$project": {"outbox": 1, "collection": _literal(collection)}},
         {"$unwind": {"path": "$outbox", "includeArrayIndex": "place"}},
+        {"$match": {"$expr": {"$lte": ["$outbox.at", before]}}},
     ]
 
 
@@ -241,3 +249,43 @@ def histories(document_id: str | None) -> list[Stage]:
         {"$unwind": "$history"},
         {"$sort": {"history.at": 1, "_id": 1, "history.version": 1}},
     ]
+
+
+def stored_passage(passage: Passage) -> dict[str, Any]:
+    """Write a passage with the words that it is found by."""
+    return {
+        "tenant": passage.tenant,
+        "medium": passage.medium,
+        "kind": passage.kind,
+        "text": passage.text,
+        "start": passage.start_seconds,
+        "end": passage.end_seconds,
+        "tokens": (tokens := search_words.tokens(passage.text)),
+        "joined": f" {' '.join(tokens)} ",
+    }
+
+
+def searching(tenant: str, wanted: Sequence[Sequence[str]], medium: str | None, limit: int) -> list[Stage]:
+    """Find passages with all the words, those first of which the words are the larger part."""
+    words = sorted({token for phrase in wanted for token in phrase})
+    clauses: list[Stage] = [{"tenant": tenant, "tokens": {"$all": words}}]
+    clauses += [{"medium": medium}] if medium else []
+    # Words are letters and digits alone, so nothing in them means anything to a regular expression.
+    clauses += [{"joined": {"$regex": f" {' '.join(phrase)} "}} for phrase in wanted if len(phrase) > 1]
+    matching_tokens = {"$filter": {"input": "$tokens", "cond": {"$in": ["$$this", _literal(words)]}}}
+    share = {"$divide": [{"$size": matching_tokens}, {"$size": "$tokens"}]}
+    return [
+        {"$match": {"$and": clauses}},
+        {"$set": {"score": share}},
+        {"$sort": {"score": -1, "_id": 1}},
+        {"$limit": limit},
+        {"$project": {"tokens": 0, "joined": 0}},
+    ]
+
+
+def hit(found: Mapping[str, Any], wanted: Sequence[Sequence[str]]) -> Hit:
+    """Read a passage that was found."""
+    passage = Passage(
+        found["_id"], found["tenant"], found["medium"], found["kind"], found["text"], found["start"], found["end"]
+    )
+    return Hit(passage, score=float(found["score"]), snippet=search_words.snippet(passage.text, wanted))

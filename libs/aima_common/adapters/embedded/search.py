@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from aima_common.adapters.embedded.database import Database
+from aima_common.adapters.search_words import MAX_WORDS
 from aima_common.ports.search import Hit, Passage
 
 SCHEMA = """
@@ -21,9 +22,6 @@ CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON passages BEGIN
 CREATE TRIGGER IF NOT EXISTS removed AFTER DELETE ON passages BEGIN
     INSERT INTO words(words, rowid, body) VALUES ('delete', old.number, old.body); END;
 """
-
-MAX_WORDS = 32
-"""Words of a query that are looked at; more is no search."""
 
 
 class SqliteSearch:
