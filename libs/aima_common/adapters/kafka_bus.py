@@ -214,7 +214,8 @@ class KafkaBus:
             heartbeat_interval_ms=round(session * 1000 / 9),
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
             fetch_max_bytes=FETCH_BYTES,
-            partition_assignment_strategy=(StickyPartitionAssignor,),
+            # It remembers assignments in its class: members of one process would claim each other's partitions.
+            partition_assignment_strategy=(type("OwnAssignor", (StickyPartitionAssignor,), {}),),
         )
         member = KafkaSubscription(consumer, timeout, on_unfold)
         consumer.subscribe(list(topics), listener=member)

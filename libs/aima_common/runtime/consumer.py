@@ -96,7 +96,9 @@ class Consumer:
             with contextlib.suppress(TransientError, TimeoutError):
                 async with asyncio.timeout(FAREWELL_SECONDS):
                     await self._commit_done(subscription, in_flight)
-            in_flight.lose_all()
+            with contextlib.suppress(TransientError, TimeoutError):
+                async with asyncio.timeout(FAREWELL_SECONDS):
+                    await in_flight.lose_all()
 
     async def _commit(self, subscription: Subscription, in_flight: InFlight) -> None:
         """Commit what is done, soon after it is: a lost commit repeats, a lost message would not."""
@@ -109,16 +111,20 @@ class Consumer:
 
     async def _commit_done(self, subscription: Subscription, in_flight: InFlight) -> None:
         for window, offset in in_flight.committable():
+            # Who may not commit is being told that the partition is lost, or has been: nothing to do about it here.
             if await subscription.commit(*window.partition, offset):
                 window.committed = offset
-            else:
-                in_flight.lose([window.partition])
 
     # ------------------------------------------------------------------------------------------------- handling
 
     async def begin(self, partition: Partition, first: int, end: int) -> Beginning:
         """Look up whether a process died with these records in its hands."""
         return await self._insist(lambda: self._journal.begin(partition, first, end), "beginning_waits")
+
+    async def release(self, partition: Partition) -> None:
+        """Write down that a partition was given up alive, if the store is there."""
+        with contextlib.suppress(TransientError):
+            await self._journal.release(partition)
 
     async def handle(self, delivery: Delivery) -> None:
         """Decode a record and have it handled, or set it aside."""

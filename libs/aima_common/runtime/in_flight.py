@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,7 +35,7 @@ class Window:
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
-        self.committed = -1
+        self.first = self.committed = -1
         self.beginning: Beginning | None = None
         """What is known of the partition; None until that was looked up."""
         self._open: deque[int] = deque()
@@ -47,6 +47,8 @@ class Window:
 
     def take(self, offsets: Sequence[int]) -> None:
         """Append what was delivered."""
+        if self.first < 0:
+            self.first = self.committed = offsets[0]
         self._open.extend(offsets)
         self._end = offsets[-1] + 1
 
@@ -80,6 +82,9 @@ class Work(Protocol):
 
     async def begin(self, partition: Partition, first: int, end: int) -> Beginning:
         """Look up what is known of a partition before its first batch is handled."""
+
+    async def release(self, partition: Partition) -> None:
+        """Note that a partition was given up by who was alive."""
 
     async def handle(self, delivery: Delivery) -> None:
         """Handle a record until it is done."""
@@ -166,6 +171,8 @@ class InFlight:
     def lose(self, partitions: Collection[Partition]) -> None:
         """Drop what waits of these partitions; what is being handled is finished, and not committed."""
         lost = {window for one in partitions if (window := self._windows.pop(one, None)) is not None}
+        for partition in _suspicious(lost):
+            self._tasks.create_task(self._doing.release(partition))
         for lane in self._lanes.values():
             kept = [entry for entry in lane if entry[0] not in lost]
             for window, delivery in lane:
@@ -178,10 +185,16 @@ class InFlight:
             self._subscription.resume(partitions)
         self._relieve()
 
-    def lose_all(self) -> None:
+    async def lose_all(self) -> None:
         """Drop what waits of all partitions: the membership ends."""
-        self.lose(list(self._windows))
-        self._subscription = None
+        try:
+            for partition in _suspicious(self._windows.values()):
+                await self._doing.release(partition)
+        finally:
+            for window in self._windows.values():
+                window.beginning = None
+            self.lose(list(self._windows))
+            self._subscription = None
 
     def _let_go(self, window: Window, delivery: Delivery) -> None:
         self.records -= 1
@@ -289,3 +302,13 @@ class InFlight:
 
 def _under_suspicion(window: Window, delivery: Delivery) -> bool:
     return window.beginning is not None and delivery.offset < window.beginning.alone_until
+
+
+def _suspicious(windows: Iterable[Window]) -> list[Partition]:
+    """List the partitions whose next owner would think that somebody died over them."""
+    return [
+        window.partition
+        for window in windows
+        if window.beginning is not None
+        and (window.committed == window.first or window.next < window.beginning.alone_until)
+    ]

@@ -70,6 +70,10 @@ class Journal:
         """Write down that it did no harm, whatever else is the matter with it."""
         await self._write(partition, alone=None)
 
+    async def release(self, partition: Partition) -> None:
+        """Write down that a partition was given up by who lived: nothing that was in hand is to blame."""
+        await self._write(partition, begun=-1, alone=None)
+
     async def die(self, partition: Partition, offset: int) -> int:
         """Write down a death that this process watched; tell how many there were at this offset."""
         found = await self._documents.load(COLLECTION, self._name(partition))
