@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 DEMO ?= demo
+CLUSTER_DEMO ?= cluster-demo
 PYTEST_ARGS ?=
 
 MAKEFLAGS += --no-print-directory
@@ -32,6 +33,14 @@ setup: $(VENV)/.runtime ## make .venv with what AIMA needs to run
 .PHONY: setup-dev
 setup-dev: $(VENV)/.dev ## make .venv with what its developers need, too
 	@:
+
+.PHONY: servers
+servers: setup-dev ## run Kafka, MongoDB, S3 and vectors on this machine until Ctrl-C; prints where they are
+	@$(BIN)/python -m aima_servers up $(SERVERS)
+
+.PHONY: cluster-demo
+cluster-demo: setup-dev models ## the demo case on a cluster: real servers, every service as processes; results in cluster-demo/
+	@$(BIN)/python -m aima_cluster demo --out $(CLUSTER_DEMO)
 
 # --------------------------------------------------------------------------------------------- keep it so
 

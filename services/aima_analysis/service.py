@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from aima_analysis.analyzers.analyzer import Analysis
 from aima_analysis.analyzers.description import Description
+from aima_analysis.embedding import Embedding
 from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
 from aima_common.contracts.codec import dumps
@@ -60,11 +61,15 @@ class AnalysisService:
         *,
         machine: str,
         slots: int,
+        lanes: Sequence[MediumType] = tuple(MediumType),
+        embedding: Embedding | None = None,
     ) -> None:
         self._ports = ports
         self._inference = inference
         self._descriptions = descriptions
-        where = {"machine": machine}
+        self._embedding = embedding
+        self.lanes = [lane.value for lane in lanes]
+        where = {"machine": machine, "lane": self.lanes}
         self._runner = JobRunner(
             ledger, JobKind.ANALYSE, self.analyse, slots=slots, where=where, on_failure=self._on_failure
         )
@@ -74,13 +79,17 @@ class AnalysisService:
         return {m.AnalysisRequested: self.on_analysis_requested}
 
     def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
-        """Announce the analyzers, then claim jobs until cancelled."""
-        return [self.run]
+        """Announce the analyzers, then claim jobs until cancelled; turn words into vectors for gateways elsewhere."""
+        return [self.run, *([self._embedding.serve] if self._embedding else [])]
 
     async def run(self) -> None:
         """Announce what can be done here, then do what is placed here."""
         await self.announce()
         await self._runner.run()
+
+    async def url(self) -> str:
+        """Tell where words are turned into vectors; empty where nobody asks from elsewhere."""
+        return await self._embedding.url() if self._embedding else ""
 
     async def on_analysis_requested(self, envelope: Envelope[m.AnalysisRequested]) -> None:
         """Take the hint; the store is the truth."""

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 def packages(root: Path) -> list[str]:
     """List the packages that are shipped."""
     found = [path.name for folder in ("libs", "services") for path in (root / folder).glob("aima_*")]
-    return sorted(set(found) - {"aima_servers"})
+    return sorted(set(found) - {"aima_cluster", "aima_servers"})
 
 
 @pytest.fixture(scope="module")

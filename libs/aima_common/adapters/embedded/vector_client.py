@@ -111,8 +111,8 @@ class VectorClient:
         The first point decides the length of the space's vectors. Raises `PermanentError` for a
         point that cannot be compared, `StorageFullError` when there is no room.
         """
-        _require_space(space)
-        encoded = [_encode(point) for point in points]
+        require_space(space)
+        encoded = [encoded_point(point) for point in points]
         if not encoded:
             return
         for point in encoded:
@@ -126,9 +126,9 @@ class VectorClient:
         self, space: str, vector: Sequence[float], *, where: Mapping[str, str], limit: int = 10
     ) -> Sequence[Neighbour]:
         """Find the nearest points whose payload equals `where`, best first, equally near ones by id."""
-        _require_space(space)
-        _require_texts(where)
-        numbers = _numbers(vector)
+        require_space(space)
+        require_texts(where)
+        numbers = real_numbers(vector)
         if limit < 1:
             return ()
         request = {"operation": "nearest", "space": space, "vector": numbers, "where": dict(where), "limit": limit}
@@ -137,8 +137,8 @@ class VectorClient:
 
     async def forget(self, space: str, where: Mapping[str, str]) -> None:
         """Remove all points whose payload equals `where`, and their bytes; `where` must name a field."""
-        _require_space(space)
-        _require_texts(where)
+        require_space(space)
+        require_texts(where)
         if not where:
             raise PermanentError("forgetting everything must be asked for by name", code="vector_where_empty")
         await self._ask({"operation": "forget", "space": space, "where": dict(where)})
@@ -165,7 +165,8 @@ def _error(code: str, message: str) -> Exception:
     return UnavailableError(f"the vector engine failed: {message}", code=code)
 
 
-def _require_space(space: str) -> None:
+def require_space(space: str) -> None:
+    """Raise `PermanentError` for what cannot name a space."""
     if not _SPACE.fullmatch(space):
         raise PermanentError(
             f"{space!r} cannot name a space",
@@ -174,12 +175,14 @@ def _require_space(space: str) -> None:
         )
 
 
-def _require_texts(where: Mapping[str, str]) -> None:
+def require_texts(where: Mapping[str, str]) -> None:
+    """Raise `PermanentError` for a condition that is no text."""
     if not all(isinstance(value, str) for value in where.values()):
         raise PermanentError("payload fields are compared as texts", code="vector_where_refused")
 
 
-def _numbers(vector: Sequence[float]) -> list[float]:
+def real_numbers(vector: Sequence[float]) -> list[float]:
+    """Give the numbers of a vector; raise `PermanentError` for one that has no direction."""
     numbers = [float(number) for number in vector]
     if not 0 < len(numbers) <= LONGEST_VECTOR or not all(map(math.isfinite, numbers)) or not any(numbers):
         raise PermanentError(
@@ -189,11 +192,12 @@ def _numbers(vector: Sequence[float]) -> list[float]:
     return numbers
 
 
-def _encode(point: Point) -> dict[str, Any]:
+def encoded_point(point: Point) -> dict[str, Any]:
+    """Write a point as `{id, vector, payload}`; raise `PermanentError` for one that cannot be stored."""
     try:
         identifier = str(uuid.UUID(point.id))
     except ValueError:
         raise PermanentError(f"{point.id!r} is no UUID", code="vector_id_refused") from None
     if not isinstance(point.payload.get("tenant"), str):
         raise PermanentError("every vector belongs to a tenant", code="vector_tenant_missing")
-    return {"id": identifier, "vector": _numbers(point.vector), "payload": dict(point.payload)}
+    return {"id": identifier, "vector": real_numbers(point.vector), "payload": dict(point.payload)}

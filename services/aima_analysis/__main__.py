@@ -1,0 +1,59 @@
+"""A process of one or more lanes of analysis: `AIMA_LANES=video python -m aima_analysis`."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+
+from aima_analysis.analyzers import chosen
+from aima_analysis.analyzers.description import describe
+from aima_analysis.embedding import Embedding
+from aima_analysis.inference_pool import InferencePool
+from aima_analysis.service import AnalysisService
+from aima_common import settings
+from aima_common.contracts.media import MediumType
+from aima_common.errors import SettingsError
+from aima_common.process import Workplace, serve
+from aima_common.runtime import Service
+from aima_models.store import ModelStore
+
+
+def main() -> None:
+    """Run until told to stop."""
+    serve("analysis", _build)
+
+
+@contextlib.asynccontextmanager
+async def _build(place: Workplace) -> AsyncIterator[Service]:
+    environment = place.environment
+    lanes = lanes_in(environment)
+    store = ModelStore()
+    descriptions = [describe(analyzer, store) for analyzer in chosen(environment.get("AIMA_ANALYZERS"))]
+    async with InferencePool(batch_processes=place.slots) as pool:
+        embedding = Embedding(
+            pool.embed_text,
+            settings.required(environment, "AIMA_INTERNAL_SECRET"),
+            environment.get("AIMA_ANALYSIS_HOST", "127.0.0.1"),
+            settings.number(environment, "AIMA_ANALYSIS_PORT", 8702),
+        )
+        yield AnalysisService(
+            place.ports,
+            place.ledger,
+            pool,
+            descriptions,
+            machine=place.machine,
+            slots=place.slots,
+            lanes=lanes,
+            embedding=embedding,
+        )
+
+
+def lanes_in(environment: Mapping[str, str]) -> tuple[MediumType, ...]:
+    """Read whose jobs a process takes; raise `SettingsError` for a lane that does not exist."""
+    named = settings.words(environment, "AIMA_LANES") or tuple(MediumType)
+    unknown = sorted(set(named) - set(MediumType))
+    if unknown:
+        raise SettingsError(f"AIMA_LANES names {unknown[0]!r}, and the lanes are {', '.join(MediumType)}")
+    return tuple(MediumType(name) for name in named)
+
+
+if __name__ == "__main__":
+    main()

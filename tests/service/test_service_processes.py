@@ -1,0 +1,109 @@
+"""A service as a process of its own: settings it cannot use, servers that are away, and how it ends."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from aima_cluster.plan import REPLICAS
+from aima_servers.processes import free_ports
+
+SERVICES = sorted({kind.partition("-")[0] for kind in REPLICAS})
+PATIENCE_SECONDS = 60.0
+
+
+def nowhere() -> dict[str, str]:
+    """Settings that lead to servers that are away."""
+    kafka, mongodb, s3, health = free_ports(4)
+    return {
+        "AIMA_KAFKA": f"127.0.0.1:{kafka}",
+        "AIMA_MONGODB": f"mongodb://127.0.0.1:{mongodb}/?replicaSet=rs0&serverSelectionTimeoutMS=500",
+        "AIMA_S3": f"http://127.0.0.1:{s3}",
+        "AIMA_S3_ACCESS_KEY": "access",
+        "AIMA_S3_SECRET_KEY": "secret",
+        "AIMA_VECTORS": "unix:/nowhere/vectors",
+        "AIMA_HEALTH_PORT": str(health),
+        "AIMA_INTERNAL_SECRET": "secret",
+        "AIMA_UPLOAD_URLS": "http://127.0.0.1:1",
+    }
+
+
+async def start(service: str, settings: Mapping[str, str]) -> asyncio.subprocess.Process:
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("AIMA_")}
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", f"aima_{service}"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**bare, **settings},
+    )
+
+
+async def refused(service: str, settings: Mapping[str, str]) -> str:
+    process = await start(service, settings)
+    _, wrong = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+    assert process.returncode == 2, wrong.decode()
+    return wrong.decode()
+
+
+@contextlib.asynccontextmanager
+async def waiting(service: str, settings: Mapping[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await start(service, settings)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def asked(settings: Mapping[str, str], path: str) -> tuple[int, str]:
+    url = f"http://127.0.0.1:{settings['AIMA_HEALTH_PORT']}{path}"
+    async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectionError):
+                async with session.get(url) as answer:
+                    return answer.status, await answer.text()
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_every_service_refuses_a_setting_that_does_not_exist(service: str) -> None:
+    said = await refused(service, {**nowhere(), "AIMA_MONGO": "mongodb://db"})
+    assert "AIMA_MONGO is no setting of AIMA; did you mean AIMA_MONGODB" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("name", ["AIMA_KAFKA", "AIMA_MONGODB", "AIMA_S3", "AIMA_S3_SECRET_KEY", "AIMA_VECTORS"])
+async def test_a_missing_setting_is_named_with_its_meaning(name: str) -> None:
+    said = await refused("fusion", {key: value for key, value in nowhere().items() if key != name})
+    assert f"{name} is not set: " in said
+
+
+async def test_a_service_waits_for_servers_that_are_away_and_says_for_which() -> None:
+    settings = nowhere()
+    async with waiting("fusion", settings) as process:
+        assert (await asked(settings, "/livez"))[0] == 200
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while "AIMA_MONGODB" not in (ready := await asked(settings, "/readyz"))[1]:
+                await asyncio.sleep(0.1)
+        assert ready[0] == 503
+        assert (await asked(settings, "/startupz"))[0] == 503
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), PATIENCE_SECONDS) == 0
+
+
+async def test_help_tells_what_a_service_is_set_up_by(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "aima_gateway", "--help"), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0
+    for name in ("AIMA_KAFKA", "AIMA_UPLOAD_URLS", "AIMA_HEALTH_PORT"):
+        assert name in said.decode()
+    assert "AIMA_LANES" not in said.decode()
