@@ -55,6 +55,7 @@ async def analyse(aima: Client, wish: Wish, found: Inputs, console: Console) -> 
     calls_before = calls(await aima.metrics())
     digests = await _read(found, console)
     case = await _case(aima, wish)
+    computed_before = await computed(aima, str(case["id"]))
     sent, sizes = await _send(aima, str(case["id"]), digests, found, console)
     if not sizes:
         raise ClientError("none of the files could be sent", remedy="The reasons are above.")
@@ -63,7 +64,8 @@ async def analyse(aima: Client, wish: Wish, found: Inputs, console: Console) -> 
             progress.show(shown)
     await _warn_of_cancelled(aima, str(case["id"]))
     dossier = await keep(aima, str(case["id"]), wish.folder)
-    made = calls(await aima.metrics()) - calls_before
+    # One process counts its own calls; in a cluster each does, and what was computed stands in the case's events.
+    made = calls(await aima.metrics()) - calls_before or await computed(aima, str(case["id"])) - computed_before
     return Outcome(dossier, found.refused, max(0, made), time.monotonic() - began, wish.folder, sent)
 
 
@@ -84,6 +86,11 @@ def calls(metrics: str) -> int:
     """Count the calls of analyzers in Prometheus' text form."""
     lines = [line for line in metrics.splitlines() if line.startswith(CALLS)]
     return round(sum(float(line.rsplit(" ", 1)[1]) for line in lines))
+
+
+async def computed(aima: Client, case: str) -> int:
+    """Count the results in a case's story that an analyzer was called for; the others were known."""
+    return sum([bool(event.data.get("computed")) async for event in aima.events(case, follow=False)])
 
 
 async def _read(found: Inputs, console: Console) -> dict[Path, FileDigest]:

@@ -26,6 +26,7 @@ from typing import Protocol, runtime_checkable
 import structlog
 
 from aima_common import settings, wiring
+from aima_common.contracts.topics import TOPICS
 from aima_common.errors import SettingsError, TransientError
 from aima_common.jobs import Ledger
 from aima_common.ports import Ports
@@ -45,6 +46,9 @@ CHECK_SECONDS = 3.0
 """How long a store may take to answer before it counts as away, and how long an answer counts."""
 
 SETTING_OF = {"mongodb": "AIMA_MONGODB", "kafka": "AIMA_KAFKA", "s3": "AIMA_S3", "vectors": "AIMA_VECTORS"}
+
+SMALL_TOPIC = min(TOPICS, key=lambda topic: topic.partitions).name
+"""What the bus is asked about to see whether it answers."""
 
 log = structlog.get_logger()
 
@@ -192,7 +196,7 @@ def _checks(ports: Ports) -> dict[str, Check]:
     """Make the checks of the stores."""
     return {
         "documents": _Remembered(ports.documents.now),
-        "bus": _Remembered(functools.partial(ports.bus.lag, "readiness", [])),
+        "bus": _Remembered(functools.partial(ports.bus.lag, "readiness", [SMALL_TOPIC])),
         "objects": _Remembered(functools.partial(ports.objects.info, wiring.MARKER)),
     }
 

@@ -2,15 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from aima_demo import DemoCase
-from aima_demo.case import read_demo_case
-from tests.journey.aima_process import RunningAima, Told, aima, aima_on
+from tests.demo import AnalysedDemo, analysed_demo
+from tests.journey.aima_process import RunningAima, aima_on
+
+__all__ = ["AnalysedDemo", "analysed_demo"]
 
 BUILDING_SECONDS = 600
 """The demo case is made and analysed in the set-up of whichever test comes first."""
@@ -33,41 +32,6 @@ def _a_home_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
             patch.delenv(name, raising=False)
         assert os.environ["AIMA_STATE"]
         yield
-
-
-@dataclass(frozen=True)
-class AnalysedDemo:
-    """A folder after `aima demo`: media, data, dossier."""
-
-    case: DemoCase
-    told: Told
-    """What the command said."""
-
-    @property
-    def folder(self) -> Path:
-        """Where the dossier lies."""
-        return self.case.folder
-
-    @property
-    def data(self) -> Path:
-        """What AIMA kept."""
-        return self.folder / "data"
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """What the command wrote for machines."""
-        return self.told.json()
-
-
-@pytest.fixture(scope="session")
-def analysed_demo(tmp_path_factory: pytest.TempPathFactory) -> AnalysedDemo:
-    """Run `aima demo` once for all tests."""
-    folder = tmp_path_factory.mktemp("demo")
-    told = aima("demo", "--out", folder, "--json")
-    assert told.status == 0, told.err
-    case = read_demo_case(folder)
-    assert case is not None
-    return AnalysedDemo(case, told)
 
 
 @pytest.fixture(scope="module")
