@@ -11,8 +11,10 @@ class Collection:
     owner: str
     states: tuple[str, ...]
     indexes: tuple[str, ...] = ()
-    """Dotted body fields that `find` may filter and order by, besides tenant and state."""
+    """Dotted body fields that `find` may filter and order by, besides tenant and state: those with many values."""
     unique: tuple[tuple[str, ...], ...] = ()
+    ordered: tuple[tuple[str, ...], ...] = ()
+    """Fields that are searched together: by the first and the state, then by the others in this order."""
 
 
 JOB_STATES = ("ready", "leased", "done", "dead", "cancelled", "parked", "unschedulable", "unavailable")
@@ -31,7 +33,9 @@ COLLECTIONS: tuple[Collection, ...] = (
         "jobs",
         "the service of the job's kind",
         JOB_STATES,
-        ("kind", "run", "medium", "lane", "machine", "priority", "submitted_at", "analyzer"),
+        ("run", "medium", "submitted_at"),
+        # The oldest ready jobs of a kind and class are found at once, however many wait.
+        ordered=(("kind", "priority", "submitted_at", "id", "machine", "lane"),),
     ),
     Collection("analyzers", "analysis", ("available", "unavailable"), ("capability",)),
     Collection("pictures", "fusion", ("gathering", "complete", "erased"), ("medium",)),

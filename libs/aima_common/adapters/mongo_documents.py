@@ -369,6 +369,9 @@ def _indexes(collection: Collection) -> list[IndexModel]:
     ]
     paths = map(pipelines.field_path, collection.indexes)
     indexes += [IndexModel([(path, ASCENDING), ("state", ASCENDING)]) for path in paths]
+    for first, *others in collection.ordered:
+        ordered = (pipelines.field_path(field) for field in (first, "state", *others))
+        indexes.append(IndexModel([(path, ASCENDING) for path in ordered]))
     for number, fields in enumerate(collection.unique):
         keys = [(pipelines.field_path(field), ASCENDING) for field in fields]
         meaningful = {path: {"$type": MEANINGFUL} for path, _ in keys}

@@ -9,29 +9,36 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Self, TypeVar, cast
 
 from aima_common.errors import StorageFullError, UnavailableError
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
+_Outcome = tuple[Any, Exception | None]
 
 MAX_GROUP = 256
 """Changes that share one commit at the most; more would only delay the first of them."""
+
+PATIENCE = 0.5
+"""Which part of the time that the last commit took the next one waits for as many changes as that had: less than it
+costs to make two commits of one."""
 
 BUSY_SECONDS = 10
 """How long another process may hold the file before a write gives up."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Pending:
     work: Work
-    answer: "Future[Any]"
+    loop: asyncio.AbstractEventLoop
+    answer: "asyncio.Future[Any]"
 
 
 class Database:
@@ -62,14 +69,16 @@ class Database:
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in a transaction and return its value when it is durable.
 
-        What `work` raises rolls back its own changes and nobody else's. A caller that is cancelled
+        What `work` raises rolls back its own changes and nobody else's; when somebody else's work raises, it is
+        rolled back and runs once more, so it must do nothing but change the store. A caller that is cancelled
         does not undo the change: its outcome is unknown to the caller, as with any store.
         """
         if self._closed:
             raise UnavailableError("the store is closed", code="closed")
-        answer: Future[T] = Future()
-        self._queue.put(_Pending(work, answer))
-        return await asyncio.wrap_future(answer)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        self._queue.put(_Pending(work, loop, answer))
+        return await answer
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a reading `work` as of the newest acknowledged write."""
@@ -91,40 +100,74 @@ class Database:
         self._write.close()
 
     def _serve(self) -> None:
+        expected, patience = 1, 0.0
         while (first := self._queue.get()) is not None:
-            group = [first]
-            stop = False
-            while len(group) < MAX_GROUP and not self._queue.empty():
-                following = self._queue.get()
-                if following is None:
-                    stop = True
-                    break
-                group.append(following)
-            self._commit(group)
-            if stop:
+            group = self._gather(first, expected, patience)
+            open_ended = group[-1] is not None
+            begun = time.monotonic()
+            self._commit([pending for pending in group if pending is not None])
+            expected, patience = len(group), (time.monotonic() - begun) * PATIENCE
+            if not open_ended:
                 return
 
-    def _commit(self, waiting: list[_Pending]) -> None:
-        # From here on a caller cannot cancel its answer any more, which would end this thread.
-        group = [pending for pending in waiting if pending.answer.set_running_or_notify_cancel()]
-        results: list[tuple[_Pending, Any, BaseException | None]] = []
-        try:
-            self._write.execute("BEGIN IMMEDIATE")
-            results.extend((pending, *self._one(pending)) for pending in group)
-            self._write.execute("COMMIT")
-        except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                self._write.execute("ROLLBACK")
-            for pending in group:
-                pending.answer.set_exception(_translated(error))
-            return
-        for pending, value, failure in results:
-            if failure is None:
-                pending.answer.set_result(value)
-            else:
-                pending.answer.set_exception(failure)
+    def _gather(self, first: _Pending, expected: int, patience: float) -> list[_Pending | None]:
+        """Take what waits, and wait a moment for as many as came last time: who was answered together asks together."""
+        group: list[_Pending | None] = [first]
+        deadline = time.monotonic() + patience
+        while len(group) < MAX_GROUP and group[-1] is not None:
+            try:
+                if len(group) < expected and (left := deadline - time.monotonic()) > 0:
+                    group.append(self._queue.get(timeout=left))
+                else:
+                    group.append(self._queue.get_nowait())
+            except Empty:
+                break
+        return group
 
-    def _one(self, pending: _Pending) -> tuple[Any, BaseException | None]:
+    def _commit(self, waiting: list[_Pending]) -> None:
+        # Who is cancelled from here on is not told; whether the change was made is unknown to them.
+        group = [pending for pending in waiting if not pending.answer.cancelled()]
+        try:
+            outcomes = self._together(group)
+            if outcomes is None:
+                outcomes = self._apart(group)
+        except sqlite3.Error as error:
+            self._roll_back()
+            outcomes = [(None, _translated(error))] * len(group)
+        answers = list(zip(group, outcomes, strict=True))
+        for loop in {pending.loop for pending in group}:
+            # One call for all: each would wake the loop through a system call of its own.
+            with contextlib.suppress(RuntimeError):  # the loop was closed, and nobody waits any more
+                loop.call_soon_threadsafe(_tell, [answer for answer in answers if answer[0].loop is loop])
+
+    def _together(self, group: list[_Pending]) -> list[_Outcome] | None:
+        """Run everything and commit; give None, and leave no trace, when one of them raises something of its own."""
+        self._write.execute("BEGIN IMMEDIATE")
+        try:
+            outcomes: list[_Outcome] = [(pending.work(self._write), None) for pending in group]
+        except sqlite3.IntegrityError:
+            self._roll_back()
+            return None
+        except sqlite3.Error:
+            raise
+        except Exception:  # noqa: BLE001 - it is raised again when each runs by itself
+            self._roll_back()
+            return None
+        self._write.execute("COMMIT")
+        return outcomes
+
+    def _apart(self, group: list[_Pending]) -> list[_Outcome]:
+        """Run each in a savepoint of its own, so that what one raises undoes nothing of the others."""
+        self._write.execute("BEGIN IMMEDIATE")
+        outcomes = [self._one(pending) for pending in group]
+        self._write.execute("COMMIT")
+        return outcomes
+
+    def _roll_back(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._write.execute("ROLLBACK")
+
+    def _one(self, pending: _Pending) -> _Outcome:
         self._write.execute("SAVEPOINT one")
         try:
             value = pending.work(self._write)
@@ -142,6 +185,16 @@ class Database:
     def _undo(self) -> None:
         self._write.execute("ROLLBACK TO one")
         self._write.execute("RELEASE one")
+
+
+def _tell(answers: list[tuple[_Pending, _Outcome]]) -> None:
+    for pending, (value, failure) in answers:
+        if pending.answer.done():
+            continue
+        if failure is None:
+            pending.answer.set_result(value)
+        else:
+            pending.answer.set_exception(failure)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

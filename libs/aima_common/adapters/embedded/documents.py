@@ -1,7 +1,6 @@
 """Documents in SQLite: one table per collection, the body as JSON, indexes on declared fields."""
 
 import contextlib
-import copy
 import datetime
 import json
 import sqlite3
@@ -10,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from aima_common.adapters.embedded import document_tables as tables
 from aima_common.adapters.embedded.database import Database
-from aima_common.collections import COLLECTIONS, Collection
 from aima_common.contracts.codec import dumps, loads
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import (
@@ -25,13 +24,9 @@ from aima_common.ports.documents import (
     Lease,
     OutboxEntry,
     Outcome,
-    Range,
     Transitioned,
     Where,
 )
-
-COLUMNS = "id, tenant, state, epoch, version, holder, lease_until, body"
-OWN_FIELDS = frozenset({"id", "tenant", "state", "holder", "epoch", "version"})
 
 
 class SqliteDocuments:
@@ -56,7 +51,8 @@ class SqliteDocuments:
         cls, path: Path, *, clock: Callable[[], float] = time.time, fencing: bool = True, inbox: bool = True
     ) -> AsyncIterator[Self]:
         """Open the store at `path`, making what is missing."""
-        async with Database.open(path, _schema()) as database:
+        async with Database.open(path, tables.tables()) as database:
+            await database.write(tables.complete)
             yield cls(database, clock, fencing=fencing, inbox=inbox)
 
     def on_outbox(self, listener: Callable[[], None]) -> None:
@@ -77,20 +73,15 @@ class SqliteDocuments:
         lease_expired: bool = False,
     ) -> Sequence[Document]:
         """Read the documents that match."""
-        clause, values = _where(where)
-        if lease_expired:
-            clause, values = f"{clause} AND lease_until < ?", [*values, self._clock()]
-        ordered = ", ".join(
-            f"{_column(o.lstrip('-'))} {'DESC' if o.startswith('-') else 'ASC'}" for o in (*order, "id")
-        )
-        query = f"SELECT {COLUMNS} FROM c_{_known(collection)} WHERE {clause} ORDER BY {ordered} LIMIT ?"  # noqa: S608
+        before = self._clock() if lease_expired else None
+        query, values = tables.selection(collection, where, order, lease_until_before=before)
         rows = await self._database.read(lambda c: c.execute(query, [*values, limit]).fetchall())
         return [document for row in rows if (document := _document(row))]
 
     async def count(self, collection: str, where: Where) -> int:
         """Count the documents that match."""
-        clause, values = _where(where)
-        query = f"SELECT count(*) FROM c_{_known(collection)} WHERE {clause}"  # noqa: S608
+        clause, values = tables.condition(collection, where)
+        query = f"SELECT count(*) FROM {tables.table(collection)} WHERE {clause}"  # noqa: S608
         return int((await self._database.read(lambda c: c.execute(query, values).fetchone()))[0])
 
     async def insert(
@@ -100,10 +91,9 @@ class SqliteDocuments:
 
         def work(c: sqlite3.Connection) -> bool:
             now = self._clock()
-            values = (document.id, document.tenant, document.state, 0, 1, None, None, _text(document.body))
-            query = f"INSERT INTO c_{_known(collection)}({COLUMNS}) VALUES (?,?,?,?,?,?,?,?)"  # noqa: S608
+            own = [document.id, document.tenant, document.state, 0, 1, None, None, _text(document.body)]
             try:
-                c.execute(query, values)
+                c.execute(tables.insertion(collection), own + tables.values_of(collection, document.body))
             except sqlite3.IntegrityError:
                 return False
             _remember(c, collection, document.id, inbox)
@@ -141,7 +131,7 @@ class SqliteDocuments:
                 return Transitioned(Outcome.REFUSED, before)
             after = _changed(before, change, lease, now, release=release)
             try:
-                _save(c, collection, after)
+                _save(c, collection, before, after)
             except sqlite3.IntegrityError:
                 # A unique value is taken: nothing has been written yet, so nothing changed.
                 return Transitioned(Outcome.REFUSED, before)
@@ -181,7 +171,7 @@ class SqliteDocuments:
         def work(c: sqlite3.Connection) -> bool:
             for table in ("inbox", "outbox", "history"):
                 c.execute(f"DELETE FROM {table} WHERE collection=? AND document=?", (collection, document_id))  # noqa: S608
-            return c.execute(f"DELETE FROM c_{_known(collection)} WHERE id=?", (document_id,)).rowcount > 0  # noqa: S608
+            return c.execute(f"DELETE FROM {tables.table(collection)} WHERE id=?", (document_id,)).rowcount > 0  # noqa: S608
 
         return await self._database.write(work)
 
@@ -234,76 +224,8 @@ class SqliteDocuments:
         return _time(self._clock())
 
 
-def _schema() -> str:
-    fixed = """
-    CREATE TABLE IF NOT EXISTS inbox(collection TEXT, document TEXT, message TEXT,
-        PRIMARY KEY(collection, document, message)) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS outbox(sequence INTEGER PRIMARY KEY AUTOINCREMENT, collection TEXT, document TEXT,
-        topic TEXT, key TEXT, value BLOB, headers TEXT, written_at REAL);
-    CREATE TABLE IF NOT EXISTS history(sequence INTEGER PRIMARY KEY, collection TEXT, document TEXT, version INTEGER,
-        state_before TEXT, state_after TEXT, epoch INTEGER, holder TEXT, inbox TEXT, at REAL, lease_until REAL);
-    CREATE INDEX IF NOT EXISTS history_of ON history(collection, document);
-    CREATE TABLE IF NOT EXISTS streams(stream TEXT, sequence INTEGER, entry TEXT, body TEXT,
-        PRIMARY KEY(stream, sequence), UNIQUE(stream, entry)) WITHOUT ROWID;
-    """
-    return fixed + "".join(_table(collection) for collection in COLLECTIONS)
-
-
-def _table(collection: Collection) -> str:
-    name = f"c_{collection.name}"
-    lines = [
-        (
-            f"CREATE TABLE IF NOT EXISTS {name}(id TEXT PRIMARY KEY, tenant TEXT NOT NULL, state TEXT NOT NULL,"
-            " epoch INTEGER, version INTEGER, holder TEXT, lease_until REAL, body TEXT) WITHOUT ROWID;"
-        ),
-        f"CREATE INDEX IF NOT EXISTS {name}_state ON {name}(state, lease_until);",
-    ]
-    for field in collection.indexes:
-        label = field.replace(".", "_")
-        lines.append(f"CREATE INDEX IF NOT EXISTS {name}_by_{label} ON {name}({_column(field)}, state);")
-    for number, fields in enumerate(collection.unique):
-        columns = ", ".join(_column(field) for field in fields)
-        lines.append(f"CREATE UNIQUE INDEX IF NOT EXISTS {name}_once_{number} ON {name}({columns});")
-    return "\n".join(lines)
-
-
-def _known(collection: str) -> str:
-    if not any(known.name == collection for known in COLLECTIONS):
-        raise KeyError(f"collection {collection!r} is not declared in aima_common.collections")
-    return collection
-
-
-def _column(field: str) -> str:
-    if field in OWN_FIELDS:
-        return field
-    if not field.replace("_", "").replace(".", "").isalnum():
-        raise ValueError(f"{field!r} is not a field name")
-    return f"json_extract(body, '$.{field}')"
-
-
-def _where(where: Where) -> tuple[str, list[Any]]:
-    clauses, values = ["1"], list[Any]()
-    for field, wanted in where.items():
-        column = _column(field)
-        if isinstance(wanted, Range):
-            bounds = [(">=", wanted.at_least), ("<", wanted.below)]
-            for sign, bound in bounds:
-                if bound is not None:
-                    clauses.append(f"{column} {sign} ?")
-                    values.append(bound)
-        elif isinstance(wanted, list | tuple | set | frozenset):
-            clauses.append(f"{column} IN ({','.join('?' * len(wanted))})")
-            values += list(wanted)
-        elif wanted is None:
-            clauses.append(f"{column} IS NULL")
-        else:
-            clauses.append(f"{column} = ?")
-            values.append(wanted)
-    return " AND ".join(clauses), values
-
-
 def _row(c: sqlite3.Connection, collection: str, document_id: str) -> tuple[Any, ...] | None:
-    query = f"SELECT {COLUMNS} FROM c_{_known(collection)} WHERE id=?"  # noqa: S608
+    query = f"SELECT {tables.COLUMNS} FROM {tables.table(collection)} WHERE id=?"  # noqa: S608
     row: tuple[Any, ...] | None = c.execute(query, (document_id,)).fetchone()
     return row
 
@@ -317,7 +239,7 @@ def _document(row: tuple[Any, ...] | None) -> Document | None:
 
 
 def _changed(before: Document, change: Change, lease: Lease | None, now: float, *, release: bool) -> Document:
-    body = copy.deepcopy(dict(before.body))
+    body = dict(before.body)
     for path, value in change.set.items():
         parent, leaf = _parent(body, path)
         parent[leaf] = value
@@ -326,7 +248,7 @@ def _changed(before: Document, change: Change, lease: Lease | None, now: float, 
         parent[leaf] = parent.get(leaf, 0) + number
     for path, value in change.push.items():
         parent, leaf = _parent(body, path)
-        parent.setdefault(leaf, []).append(value)
+        parent[leaf] = [*parent.get(leaf, []), value]
     epoch, holder, until = before.epoch, before.holder, before.lease_until
     if lease:
         epoch += 0 if lease.renew else 1
@@ -339,17 +261,20 @@ def _changed(before: Document, change: Change, lease: Lease | None, now: float, 
 
 
 def _parent(body: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    """Find where a path ends, with everything on the way copied: what was read stays as it was."""
     *parents, leaf = path.split(".")
     for name in parents:
-        body = body.setdefault(name, {})
+        body[name] = dict(body.get(name, {}))
+        body = body[name]
     return body, leaf
 
 
-def _save(c: sqlite3.Connection, collection: str, document: Document) -> None:
-    query = f"UPDATE c_{collection} SET state=?, epoch=?, version=?, holder=?, lease_until=?, body=? WHERE id=?"  # noqa: S608
-    until = _stamp(document.lease_until)
-    body = _text(document.body)
-    c.execute(query, (document.state, document.epoch, document.version, document.holder, until, body, document.id))
+def _save(c: sqlite3.Connection, collection: str, before: Document, after: Document) -> None:
+    own = [after.state, after.epoch, after.version, after.holder, _stamp(after.lease_until), _text(after.body)]
+    fields = tables.changed(collection, before.body, after.body)
+    others = "".join(f", {column}=?" for column in fields)
+    query = f"UPDATE c_{collection} SET state=?, epoch=?, version=?, holder=?, lease_until=?, body=?{others} WHERE id=?"  # noqa: S608
+    c.execute(query, [*own, *fields.values(), after.id])
 
 
 def _remembers(c: sqlite3.Connection, collection: str, document: str, message: str) -> bool:
@@ -363,6 +288,8 @@ def _remember(c: sqlite3.Connection, collection: str, document: str, message: st
 
 
 def _enqueue(c: sqlite3.Connection, collection: str, document: str, records: Sequence[Record], now: float) -> None:
+    if not records:
+        return
     rows = [(collection, document, r.topic, r.key, r.value, json.dumps(dict(r.headers)), now) for r in records]
     columns = "collection, document, topic, key, value, headers, written_at"
     c.executemany(f"INSERT INTO outbox({columns}) VALUES (?,?,?,?,?,?,?)", rows)  # noqa: S608

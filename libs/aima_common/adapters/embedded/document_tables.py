@@ -1,0 +1,182 @@
+"""The tables behind the embedded documents: SQL, and nothing else.
+
+A collection is a table. What `find` may filter and order by has a column of its own beside the body, so that a change
+touches the indexes of what it changes and no others.
+"""
+
+import functools
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aima_common.collections import BY_NAME, COLLECTIONS, Collection
+from aima_common.contracts.codec import dumps
+from aima_common.ports.documents import Range, Where
+
+COLUMNS = "id, tenant, state, epoch, version, holder, lease_until, body"
+"""What a document is read from."""
+
+OWN_FIELDS = frozenset({"id", "tenant", "state", "holder", "epoch", "version"})
+
+FIXED = """
+CREATE TABLE IF NOT EXISTS inbox(collection TEXT, document TEXT, message TEXT,
+    PRIMARY KEY(collection, document, message)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outbox(sequence INTEGER PRIMARY KEY AUTOINCREMENT, collection TEXT, document TEXT,
+    topic TEXT, key TEXT, value BLOB, headers TEXT, written_at REAL);
+CREATE TABLE IF NOT EXISTS history(sequence INTEGER PRIMARY KEY, collection TEXT, document TEXT, version INTEGER,
+    state_before TEXT, state_after TEXT, epoch INTEGER, holder TEXT, inbox TEXT, at REAL, lease_until REAL);
+CREATE INDEX IF NOT EXISTS history_of ON history(collection, document);
+CREATE TABLE IF NOT EXISTS streams(stream TEXT, sequence INTEGER, entry TEXT, body TEXT,
+    PRIMARY KEY(stream, sequence), UNIQUE(stream, entry)) WITHOUT ROWID;
+"""
+
+
+@functools.cache
+def fields_of(collection: Collection) -> tuple[str, ...]:
+    """List the body fields that have a column, each once."""
+    unique = (field for fields in collection.unique for field in fields)
+    ordered = (field for fields in collection.ordered for field in fields if field not in OWN_FIELDS)
+    return tuple(dict.fromkeys((*collection.indexes, *unique, *ordered)))
+
+
+def declared(collection: str) -> Collection:
+    """Look a collection up; raise `KeyError` when it is not declared."""
+    if collection not in BY_NAME:
+        raise KeyError(f"collection {collection!r} is not declared in aima_common.collections")
+    return BY_NAME[collection]
+
+
+def table(collection: str) -> str:
+    """Name a collection's table; raise `KeyError` for a collection that is not declared."""
+    return f"c_{declared(collection).name}"
+
+
+def tables() -> str:
+    """Write what makes the tables that are missing."""
+    own = "id TEXT PRIMARY KEY, tenant TEXT NOT NULL, state TEXT NOT NULL, epoch INTEGER, version INTEGER"
+    own = f"{own}, holder TEXT, lease_until REAL, body TEXT"
+    lines = []
+    for collection in COLLECTIONS:
+        columns = "".join(f", {_own_column(field)}" for field in fields_of(collection))
+        lines.append(f"CREATE TABLE IF NOT EXISTS c_{collection.name}({own}{columns}) WITHOUT ROWID;")
+    return FIXED + "\n".join(lines)
+
+
+def complete(c: sqlite3.Connection) -> None:
+    """Give tables from before the columns and indexes that they lack, filled from the bodies."""
+    for collection in COLLECTIONS:
+        name = table(collection.name)
+        present = {row[1] for row in c.execute(f"PRAGMA table_info({name})")}
+        for field in fields_of(collection):
+            if _own_column(field) not in present:
+                c.execute(f"ALTER TABLE {name} ADD COLUMN {_own_column(field)}")
+                c.execute(f"UPDATE {name} SET {_own_column(field)} = json_extract(body, '$.{field}')")  # noqa: S608
+        for statement in _indexes(collection):
+            c.execute(statement)
+
+
+def _indexes(collection: Collection) -> list[str]:
+    name = f"c_{collection.name}"
+    # The first ones were made over expressions, which every change of a body had to compute and write again.
+    statements = [f"DROP INDEX IF EXISTS {one}" for one in _former_indexes(collection)]
+    wanted: dict[str, tuple[str, ...]] = {f"{name}_state": ("state", "lease_until")}
+    # Without the state: it changes most often, and of those that share a value there are few.
+    wanted |= {f"{name}_on_{_own_column(field)}": (_own_column(field),) for field in collection.indexes}
+    for number, (first, *others) in enumerate(collection.ordered):
+        of = [column(collection.name, field) for field in (first, "state", *others)]
+        wanted[f"{name}_ordered_{number}"] = tuple(of)
+    statements += [f"CREATE INDEX IF NOT EXISTS {one} ON {name}({', '.join(of)})" for one, of in wanted.items()]
+    for number, fields in enumerate(collection.unique):
+        columns = ", ".join(map(_own_column, fields))
+        statements.append(f"CREATE UNIQUE INDEX IF NOT EXISTS {name}_single_{number} ON {name}({columns})")
+    return statements
+
+
+def _former_indexes(collection: Collection) -> list[str]:
+    name = f"c_{collection.name}"
+    by_field = [f"{name}_by_{field.replace('.', '_')}" for field in (*fields_of(collection), "analyzer")]
+    return by_field + [f"{name}_once_{number}" for number in range(len(collection.unique))]
+
+
+@functools.cache
+def insertion(collection: str) -> str:
+    """Write the statement that adds a document: its own columns, then those of its fields."""
+    fields = fields_of(declared(collection))
+    columns = "".join(f", {_own_column(field)}" for field in fields)
+    marks = ",".join("?" * (COLUMNS.count(",") + 1 + len(fields)))
+    return f"INSERT INTO {table(collection)}({COLUMNS}{columns}) VALUES ({marks})"  # noqa: S608
+
+
+def values_of(collection: str, body: Mapping[str, Any]) -> list[Any]:
+    """Give the values of a body's columns, as JSON functions would extract them."""
+    return [_value(body, field) for field in fields_of(declared(collection))]
+
+
+def changed(collection: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the columns whose values differ between two bodies, with the new values."""
+    differing = {}
+    for field in fields_of(declared(collection)):
+        value = _value(after, field)
+        if value != _value(before, field):
+            differing[_own_column(field)] = value
+    return differing
+
+
+def _value(body: Any, field: str) -> Any:
+    for name in field.split(".") if "." in field else (field,):
+        body = body.get(name) if isinstance(body, dict) else None
+    if body is None or isinstance(body, str):
+        return body
+    # A truth value becomes a number, as SQLite's own functions have it.
+    return body + 0 if isinstance(body, int | float) else dumps(body).decode()
+
+
+@functools.cache
+def column(collection: str, field: str) -> str:
+    """Tell what stands for a field in a query."""
+    if field in OWN_FIELDS:
+        return field
+    if not field.replace("_", "").replace(".", "").isalnum():
+        raise ValueError(f"{field!r} is not a field name")
+    return _own_column(field) if field in fields_of(declared(collection)) else f"json_extract(body, '$.{field}')"
+
+
+def _own_column(field: str) -> str:
+    return "f_" + field.replace(".", "_")
+
+
+def condition(collection: str, where: Where) -> tuple[str, list[Any]]:
+    """Write a `Where` as a condition and its values."""
+    clauses, values = ["1"], list[Any]()
+    selective = any(field in where and not isinstance(where[field], Range) for field in declared(collection).indexes)
+    for field, wanted in where.items():
+        # Unary plus: SQLite shall look up the few with this value, not the many in this state.
+        name = "+state" if field == "state" and selective else column(collection, field)
+        if isinstance(wanted, Range):
+            bounds = [(">=", wanted.at_least), ("<", wanted.below)]
+            for sign, bound in bounds:
+                if bound is not None:
+                    clauses.append(f"{name} {sign} ?")
+                    values.append(bound)
+        elif isinstance(wanted, list | tuple | set | frozenset):
+            clauses.append(f"{name} IN ({','.join('?' * len(wanted))})")
+            values += list(wanted)
+        elif wanted is None:
+            clauses.append(f"{name} IS NULL")
+        else:
+            clauses.append(f"{name} = ?")
+            values.append(wanted)
+    return " AND ".join(clauses), values
+
+
+def selection(
+    collection: str, where: Where, order: Sequence[str], *, lease_until_before: float | None = None
+) -> tuple[str, list[Any]]:
+    """Write the query for documents that match, and its values but for the last, the limit."""
+    clause, values = condition(collection, where)
+    if lease_until_before is not None:
+        clause, values = f"{clause} AND lease_until < ?", [*values, lease_until_before]
+    keys = [(column(collection, field.removeprefix("-")), field.startswith("-")) for field in (*order, "id")]
+    ordered = ", ".join(f"{name} DESC" if descending else name for name, descending in keys)
+    query = f"SELECT {COLUMNS} FROM {table(collection)} WHERE {clause} ORDER BY {ordered} LIMIT ?"  # noqa: S608
+    return query, values

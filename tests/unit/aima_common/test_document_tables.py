@@ -1,0 +1,96 @@
+"""The tables of the embedded store: what is asked all the time is answered from an index, and old files are kept."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from aima_common.adapters.embedded import document_tables as tables
+from aima_common.collections import BY_NAME
+from aima_common.contracts.codec import dumps
+
+SORTS = "TEMP B-TREE"
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(":memory:")
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def fresh(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.executescript(tables.tables())
+    tables.complete(connection)
+    return connection
+
+
+def plan(c: sqlite3.Connection, collection: str, where: Mapping[str, Any], order: Sequence[str] = ()) -> str:
+    query, values = tables.selection(collection, where, order)
+    return "; ".join(row[3] for row in c.execute(f"EXPLAIN QUERY PLAN {query}", [*values, 100]))
+
+
+READY = {"kind": "analyse", "state": "ready"}
+
+
+@pytest.mark.parametrize("place", [{}, {"machine": None}, {"machine": "m", "lane": ["video", "image"]}])
+@pytest.mark.parametrize(
+    ("of_class", "order"), [({}, ["priority", "submitted_at"]), ({"priority": "low"}, ["submitted_at"])]
+)
+def test_ready_jobs_are_found_in_their_order_without_looking_at_all_of_them(
+    fresh: sqlite3.Connection, place: dict[str, Any], of_class: dict[str, str], order: list[str]
+) -> None:
+    found = plan(fresh, "jobs", {**READY, **of_class, **place}, order)
+    assert "INDEX c_jobs_ordered_0" in found
+    assert SORTS not in found
+    assert SORTS in plan(fresh, "jobs", {**READY, **of_class, **place}, ["deadline"])
+
+
+def test_the_few_of_a_medium_are_looked_up_rather_than_the_many_in_a_state(fresh: sqlite3.Connection) -> None:
+    assert "c_runs_on_f_medium" in plan(fresh, "runs", {"medium": "m", "state": "analysed"})
+    assert "c_runs_state" in plan(fresh, "runs", {"state": "analysed"})
+
+
+def test_a_body_gives_the_values_that_sqlite_would_extract(fresh: sqlite3.Connection) -> None:
+    body = {"kind": "a", "run": 1, "medium": 2.5, "submitted_at": True, "priority": None, "machine": {"b": [1, "x"]}}
+    values = tables.values_of("jobs", body)
+    extracted = [
+        fresh.execute("SELECT json_extract(?, ?)", (dumps(body).decode(), f"$.{field}")).fetchone()[0]
+        for field in tables.fields_of(BY_NAME["jobs"])
+    ]
+    assert values == extracted
+    assert [type(value) for value in values] == [type(value) for value in extracted]
+
+
+def test_only_columns_whose_values_differ_are_written() -> None:
+    before = {"kind": "fuse", "run": "r", "attempts": 0, "machine": None}
+    assert tables.changed("jobs", before, {**before, "attempts": 1}) == {}
+    assert tables.changed("jobs", before, {**before, "machine": "m"}) == {"f_machine": "m"}
+
+
+def test_a_file_from_before_keeps_its_documents_and_gets_columns_and_indexes(connection: sqlite3.Connection) -> None:
+    own = "id TEXT PRIMARY KEY, tenant TEXT, state TEXT, epoch INTEGER, version INTEGER, holder TEXT, lease_until REAL"
+    connection.executescript(
+        f"""
+        CREATE TABLE c_runs({own}, body TEXT) WITHOUT ROWID;
+        CREATE INDEX c_runs_by_medium ON c_runs(json_extract(body, '$.medium'), state);
+        INSERT INTO c_runs VALUES ('r', 't', 'analysed', 0, 1, NULL, NULL, '{{"medium":"m","accepted_at":"x"}}');
+        """
+    )
+    connection.executescript(tables.tables())
+    for _ in range(2):
+        tables.complete(connection)
+    query, values = tables.selection("runs", {"medium": "m"}, ())
+    assert [row[0] for row in connection.execute(query, [*values, 10])] == ["r"]
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type='index'")}
+    assert "c_runs_on_f_medium" in names
+    assert "c_runs_by_medium" not in names
+
+
+def test_a_collection_or_a_field_that_cannot_be_is_refused() -> None:
+    with pytest.raises(KeyError, match="'dreams' is not declared"):
+        tables.selection("dreams", {}, ())
+    with pytest.raises(ValueError, match="is not a field name"):
+        tables.selection("jobs", {"a'; DROP": 1}, ())
