@@ -15,7 +15,7 @@ from aima_common.errors import PermanentError, TransientError, UnavailableError
 from aima_common.jobs import Done, Failure, Held, JobKind, JobRunner, Ledger, ledger, new_job, runner
 from aima_common.jobs.failure import after_failure
 from aima_common.ports.bus import Record
-from aima_common.ports.documents import Change, Expect, Lease
+from aima_common.ports.documents import Change, Document, Expect, Lease
 from tests.service.stage import NOW, TENANT, Stage, staged
 
 BEAT = 0.02
@@ -272,3 +272,131 @@ async def test_a_cancellation_that_comes_together_with_news_is_not_lost(stage: S
         life.cancel()
         done, _ = await asyncio.wait({life}, timeout=10)
         assert done
+
+
+async def test_while_a_result_is_made_durable_the_next_job_is_worked_on(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    durable = asyncio.Event()
+    begun: list[str] = []
+    real = Ledger.finish
+
+    async def slow(self: Ledger, held: Held, *arguments: Any, **options: Any) -> None:
+        await durable.wait()
+        await real(self, held, *arguments, **options)
+
+    async def work(held: Held) -> Done:
+        begun.append(held.id)
+        return Done()
+
+    monkeypatch.setattr(Ledger, "finish", slow)
+    for number in range(5):
+        await add(stage, f"job-{number}")
+    async with running(stage, work, slots=1):
+        await state_becomes(stage, "job-1", "leased")
+        await asyncio.sleep(BEAT * 10)
+        # One beside the slot's own, and no more: what cannot be committed is not heaped up.
+        assert begun == ["job-0", "job-1"]
+        durable.set()
+        for number in range(5):
+            await state_becomes(stage, f"job-{number}", "done")
+
+
+async def test_what_is_claimed_while_the_process_stops_is_given_back_uncounted(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claiming, go_on = asyncio.Event(), asyncio.Event()
+    real = Ledger.claim
+
+    async def slow(self: Ledger, job: Document) -> Held | None:
+        held = await real(self, job)
+        claiming.set()
+        await go_on.wait()
+        return held
+
+    async def work(held: Held) -> Done:
+        raise AssertionError(held.id)
+
+    monkeypatch.setattr(Ledger, "claim", slow)
+    await add(stage, "job")
+    life = asyncio.create_task(JobRunner(stage.ledger, JobKind.FUSE, work, slots=1).run())
+    await claiming.wait()
+    life.cancel()
+    await asyncio.sleep(BEAT)
+    go_on.set()
+    with contextlib.suppress(asyncio.CancelledError):
+        await life
+    job = await stage.one("jobs", "job")
+    assert (job.state, job.body["attempts"], job.holder) == ("ready", 0, None)
+
+
+async def test_a_job_that_somebody_else_was_faster_with_is_left_and_the_next_one_done(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Ledger.claim
+    other = Ledger(stage.ports, "the other")
+
+    async def late(self: Ledger, job: Document) -> Held | None:
+        if self is stage.ledger and job.id == "job-0":
+            await real(other, job)
+        return await real(self, job)
+
+    async def work(held: Held) -> Done:
+        return Done({"result": held.id})
+
+    monkeypatch.setattr(Ledger, "claim", late)
+    for number in range(3):
+        await add(stage, f"job-{number}")
+    async with running(stage, work, slots=1):
+        for number in (1, 2):
+            await state_becomes(stage, f"job-{number}", "done")
+    assert (await stage.one("jobs", "job-0")).holder == "the other"
+
+
+async def test_an_idle_runner_asks_the_store_one_thing_per_poll(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def listening(name: str) -> Callable[..., Awaitable[Any]]:
+        real = getattr(stage.ports.documents, name)
+
+        async def call(*arguments: Any, **options: Any) -> Any:
+            asked.append(name)
+            return await real(*arguments, **options)
+
+        return call
+
+    async def work(held: Held) -> Done:
+        return Done()
+
+    for name in ("load", "find", "count", "insert", "transition", "now"):
+        monkeypatch.setattr(stage.ports.documents, name, listening(name))
+    polls = 5
+    async with running(stage, work):
+        async with asyncio.timeout(10):
+            while len(asked) < polls:
+                await asyncio.sleep(BEAT / 4)
+    assert set(asked) == {"find"}
+    assert len(asked) <= polls + 1
+
+
+async def test_while_the_store_is_away_claiming_waits_and_goes_on_afterwards(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = 0
+    real = Ledger.claim
+
+    async def away_at_first(self: Ledger, job: Document) -> Held | None:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 4:
+            raise UnavailableError("the store is away")
+        return await real(self, job)
+
+    async def work(held: Held) -> Done:
+        return Done()
+
+    monkeypatch.setattr(Ledger, "claim", away_at_first)
+    await add(stage, "job")
+    async with running(stage, work, slots=1):
+        await state_becomes(stage, "job", "done")
+    assert attempts == 4

@@ -11,6 +11,7 @@ from aima_common.collections import JOB_TERMINAL
 from aima_common.contracts.media import Priority
 from aima_common.errors import StaleLeaseError
 from aima_common.jobs.failure import KEPT_ERRORS, MAX_ATTEMPTS, MAX_INTERRUPTIONS, Failure, Verdict, after_failure
+from aima_common.jobs.store_time import StoreTime
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Document, Expect, Insert, Lease
@@ -23,6 +24,10 @@ HEARTBEAT_SECONDS = 2.0
 """How often a holder renews. Also the longest time until it notices a cancellation (spec: 5 s)."""
 
 COLLECTION = "jobs"
+
+AT_ONCE = "1970-01-01T00:00:00+00:00"
+"""A new job may start at once. The time of its submission would not say so: a process whose clock is ahead of the
+store's would hold the job up by as much."""
 
 
 class JobKind(StrEnum):
@@ -51,7 +56,7 @@ def new_job(
         "priority": priority.value,
         "deadline": deadline,
         "submitted_at": submitted_at.isoformat(),
-        "not_before": submitted_at.isoformat(),
+        "not_before": AT_ONCE,
         "claimed_at": None,
         "finished_at": None,
         "attempts": 0,
@@ -123,6 +128,7 @@ class Ledger:
 
     def __init__(self, ports: Ports, holder: str, rng: random.Random | None = None) -> None:
         self._documents = ports.documents
+        self._time = StoreTime(ports.documents, ports.clock)
         self._holder = holder
         self._rng = rng or random.Random()
 
@@ -137,22 +143,26 @@ class Ledger:
 
     async def ready(self, kind: JobKind, where: Mapping[str, Any] | None = None, limit: int = 100) -> list[Document]:
         """Read jobs that may start now, the most urgent first; ties go by age, then id."""
-        anything = {"kind": kind.value, "state": "ready", **(where or {})}
-        if not await self._documents.find(COLLECTION, anything, limit=1):
+        wanted = {"kind": kind.value, "state": "ready", **(where or {})}
+        order = ["priority", "submitted_at"]
+        found = list(await self._documents.find(COLLECTION, wanted, order=order, limit=limit + 1))
+        if not found:
             # The usual answer, and many processes ask every second.
             return []
-        now = await self._documents.now()
-        found: list[Document] = []
-        for priority in Priority:
+        if len(found) > limit:
             # Class by class: a thousand old batch jobs must not hide one new critical job behind the limit.
-            wanted = {"kind": kind.value, "state": "ready", "priority": priority.value, **(where or {})}
-            found += await self._documents.find(COLLECTION, wanted, order=["submitted_at"], limit=limit)
+            found = [job for priority in Priority for job in await self._of_class(priority, wanted, limit)]
+        now = await self._time.now()
         due = [job for job in found if datetime.datetime.fromisoformat(job.body["not_before"]) <= now]
         return sorted(due, key=lambda job: (-urgency(job, now), job.body["submitted_at"], job.id))
 
+    async def _of_class(self, priority: Priority, wanted: Mapping[str, Any], limit: int) -> Sequence[Document]:
+        of_class = {**wanted, "priority": priority.value}
+        return await self._documents.find(COLLECTION, of_class, order=["submitted_at"], limit=limit)
+
     async def claim(self, job: Document) -> Held | None:
         """Take the lease on a ready job; None when somebody else was faster."""
-        now = await self._documents.now()
+        now = await self._time.now()
         done = await self._documents.transition(
             COLLECTION,
             job.id,
@@ -188,7 +198,7 @@ class Ledger:
         add: Mapping[str, int] | None = None,
     ) -> None:
         """Commit what the job made: the only commit point of a stage. Raise `StaleLeaseError` when fenced."""
-        finished_at = (await self._documents.now()).isoformat() if state in JOB_TERMINAL else None
+        finished_at = (await self._time.now()).isoformat() if state in JOB_TERMINAL else None
         done = await self._documents.transition(
             COLLECTION,
             held.id,
@@ -203,7 +213,7 @@ class Ledger:
     async def fail(self, held: Held, failure: Failure, outbox: Mapping[str, Sequence[Record]]) -> Verdict:
         """End an attempt that failed; `outbox` gives the messages to send for each state it may go to."""
         verdict = after_failure(held.body["attempts"], failure, self._rng)
-        now = await self._documents.now()
+        now = await self._time.now()
         error = {"at": now.isoformat(), "code": failure.code, "reason": failure.reason[:500], "epoch": held.epoch}
         fields = {
             "errors": [*held.body["errors"], error][-KEPT_ERRORS:],
@@ -254,7 +264,7 @@ class Ledger:
     async def _free(self, job: Document, expect: Expect, *, interrupted: bool = False) -> Document | None:
         used, most = ("interruptions", MAX_INTERRUPTIONS) if interrupted else ("attempts", MAX_ATTEMPTS)
         spent = job.body[used] >= most
-        now = await self._documents.now()
+        now = await self._time.now()
         code = "interrupted" if interrupted else "lease_expired"
         error = {"at": now.isoformat(), "code": code, "reason": f"holder {job.holder} fell silent", "epoch": job.epoch}
         change = Change(
