@@ -1,5 +1,6 @@
 """What the tiers share: which tier a test belongs to, and when a skip counts as a failure."""
 
+import contextlib
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -21,11 +22,39 @@ def _must_run() -> bool:
     return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--minio", action="store_true", help="test the S3 plug on MinIO, too; it takes minutes to build")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         tier = _tier(item.path)
         if tier in TIERS_WITH_MEANS:
             item.add_marker(tier)
+    chosen = [item for item in items if config.getoption("minio") or not item.get_closest_marker("minio")]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have the servers built that the tests need: it takes longer than the first of them may."""
+    wanted = {name for item in session.items for name in _servers_of(item)}
+    if not wanted or session.config.option.collectonly:
+        return
+    from aima_servers import MeansMissingError, fetch
+
+    for name in sorted(wanted):
+        # Whoever asks for the server is skipped with the same reason.
+        with contextlib.suppress(MeansMissingError):
+            fetch(name, report=session.config.get_terminal_writer().line)
+
+
+def _servers_of(item: pytest.Item) -> set[str]:
+    by_fixture = {"s3_server": "s3", "minio_server": "minio"}
+    parameters = getattr(item, "callspec", None)
+    values = parameters.params.values() if parameters else ()
+    named = {value for value in values if isinstance(value, str)} & set(by_fixture.values())
+    return named | {by_fixture[fixture] for fixture in getattr(item, "fixturenames", ()) if fixture in by_fixture}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -119,13 +119,13 @@ class Preprocessing:
         if preparation.state != "preparing":
             return Done()
         original = ObjectReference.model_validate(held.body["original"])
-        path = self._ports.objects.local_path(original.key)
-        if path is None:
-            raise PermanentError("the original does not lie on this machine", code="not_local")
+        begun = len(preparation.body["segments"])
+        plan = self._plan if held.interactive else dataclasses.replace(self._plan, nice=BATCH_NICE)
         try:
-            begun = len(preparation.body["segments"])
-            plan = self._plan if held.interactive else dataclasses.replace(self._plan, nice=BATCH_NICE)
-            async with contextlib.aclosing(self._decoder.prepare(path, plan, begun)) as events:
+            async with (
+                self._ports.objects.lend(original.key) as path,
+                contextlib.aclosing(self._decoder.prepare(path, plan, begun)) as events,
+            ):
                 async for event in events:
                     await self._take(held, event)
         except MediumRefusedError as error:

@@ -1,6 +1,8 @@
 """What every plug for objects promises, stated once; a plug's tests inherit it and give it `objects`."""
 
 import asyncio
+import hashlib
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,6 +12,13 @@ from aima_common.ports.objects import Objects
 
 LARGE = bytes(range(256)) * 4096 * 3 + b"a tail that ends inside a chunk"
 """Three mebibytes and a bit: more than one chunk of any plug."""
+
+HUGE = LARGE * 7
+"""21 mebibytes: more than one part of any plug."""
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 async def collect(chunks: AsyncIterator[bytes]) -> bytes:
@@ -60,7 +69,9 @@ class ObjectsPromise:
         with pytest.raises(ObjectMissingError):
             await collect(objects.open("t/acme/absent"))
         assert await objects.info("t/acme/absent") is None
-        assert objects.local_path("t/acme/absent") is None
+        with pytest.raises(ObjectMissingError):
+            async with objects.lend("t/acme/absent"):
+                pytest.fail("lent what is not there")
         assert await objects.delete("t/acme/absent") is False
 
     async def test_a_large_object_is_streamed_in_chunks(self, objects: Objects) -> None:
@@ -110,12 +121,66 @@ class ObjectsPromise:
         assert [info async for info in objects.list("")] == []
         await objects.put("t/acme/an honest key (1) [ß]", b"positive control")
 
-    async def test_a_local_path_leads_to_the_bytes(self, objects: Objects) -> None:
-        await objects.put("t/acme/a", b"here")
-        path = objects.local_path("t/acme/a")
-        if path is not None:
-            with open(path, "rb") as file:  # noqa: PTH123 - as a child process would
-                assert file.read() == b"here"
+    async def test_a_lent_file_holds_the_bytes_for_this_machine_to_read(self, objects: Objects) -> None:
+        await objects.put("t/acme/large", LARGE)
+        async with objects.lend("t/acme/large") as path, objects.lend("t/acme/large") as again:
+            with open(path, "rb") as file, open(again, "rb") as other:  # noqa: PTH123 - as a child process would
+                assert file.read() == other.read() == LARGE
+            assert os.stat(path).st_mode & 0o077 == 0  # noqa: PTH116 - nobody else may read it
+        assert await objects.get("t/acme/large") == LARGE
+
+    async def test_a_created_object_is_there_at_its_end_and_not_before(self, objects: Objects) -> None:
+        for key, named in (("t/acme/named", "t/acme/named"), ("t/acme/unnamed", None)):
+            for content in (LARGE, HUGE, b"", b"small"):
+                writer = await objects.create(named)
+                for start in range(0, len(content), 1_000_000):
+                    await writer.write(content[start : start + 1_000_000])
+                assert await objects.info(key) is None
+                assert [info async for info in objects.list("")] == []
+                await writer.finish(key, sha256(content))
+                await writer.abort()
+                assert await collect(objects.open(key)) == content
+                await objects.delete(key)
+
+    async def test_creating_an_equal_object_keeps_the_first_and_another_is_refused(self, objects: Objects) -> None:
+        for content in (b"small", HUGE):
+            for named in ("t/acme/a", None):
+                for last, equal in ((b"!", True), (b"?", False)):
+                    await objects.delete("t/acme/a")
+                    first = await objects.create("t/acme/a")
+                    second = await objects.create(named)
+                    await asyncio.gather(first.write(content), second.write(content))
+                    await asyncio.gather(first.write(b"!"), second.write(last))
+                    await first.finish("t/acme/a", sha256(content + b"!"))
+                    if equal:
+                        await second.finish("t/acme/a", sha256(content + last))
+                    else:
+                        with pytest.raises(ObjectExistsError):
+                            await second.finish("t/acme/a", sha256(content + last))
+                        await second.abort()
+                    assert await collect(objects.open("t/acme/a")) == content + b"!"
+        assert [info.key async for info in objects.list("")] == ["t/acme/a"]
+
+    async def test_an_aborted_creation_leaves_nothing(self, objects: Objects) -> None:
+        for named in ("t/acme/a", None):
+            writer = await objects.create(named)
+            await writer.write(HUGE)
+            await writer.abort()
+            await writer.abort()
+        assert [info async for info in objects.list("")] == []
+        assert await objects.sweep(-60.0) == 0
+
+    async def test_what_was_begun_and_forgotten_is_swept_and_nothing_else(self, objects: Objects) -> None:
+        await objects.put("t/acme/a", b"kept")
+        writer = await objects.writer("upload-1")
+        await writer.write(HUGE)
+        await writer.flush()
+        del writer
+        assert await objects.sweep(3600.0) == 0
+        assert await (await objects.writer("upload-1")).size() == len(HUGE)
+        assert await objects.sweep(-60.0) > 0
+        assert await (await objects.writer("upload-1")).size() == 0
+        assert await objects.get("t/acme/a") == b"kept"
 
     async def test_a_resumable_write_becomes_an_object_at_its_end_and_not_before(self, objects: Objects) -> None:
         writer = await objects.writer("upload-1")

@@ -115,11 +115,10 @@ async def test_the_audit_goes_on_by_itself(stage: Stage, monkeypatch: pytest.Mon
 
 async def test_a_snapshot_sees_bytes_that_changed_under_their_name(stage: Stage, tmp_path: Path) -> None:
     await stage.ports.objects.put("t/default/pictures/x", b"as it was")
-    path = stage.ports.objects.local_path("t/default/pictures/x")
-    assert path is not None
     one = (await take(stage.ports, read_bytes=True)).objects["t/default/pictures/x"]
-    Path(path).chmod(0o600)
-    Path(path).write_bytes(b"as it is!")
+    async with stage.ports.objects.lend("t/default/pictures/x") as path:
+        Path(path).chmod(0o600)
+        Path(path).write_bytes(b"as it is!")
     other = (await take(stage.ports, read_bytes=True)).objects["t/default/pictures/x"]
     assert one.size_bytes == other.size_bytes
     assert one.sha256 != other.sha256

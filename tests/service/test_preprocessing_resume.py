@@ -145,7 +145,7 @@ async def test_a_holder_that_was_overtaken_changes_nothing_and_stops(cabin: Cabi
 
 async def test_an_original_that_is_not_there_fails_the_medium_and_not_its_input(cabin: Cabin) -> None:
     held = await cabin.claim()
-    with pytest.raises(PermanentError, match="does not lie on this machine") as caught:
+    with pytest.raises(PermanentError, match="no object lies under") as caught:
         await cabin.service.prepare(held)
     failure = Failure.of(caught.value)
     await cabin.stage.ledger.fail(held, failure, cabin.service._on_failure(held, failure))

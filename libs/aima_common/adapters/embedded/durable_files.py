@@ -12,44 +12,17 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from aima_common.errors import ObjectExistsError, PermanentError, StorageFullError, UnavailableError
+from aima_common.adapters.object_keys import check_key, key_refused
+from aima_common.errors import ObjectExistsError, StorageFullError, UnavailableError
 
 CHUNK_BYTES = 1 << 20
 """How much is read or compared at once: large enough for disks, small enough for memory."""
-KEY_MAX_BYTES = 1024
-"""The longest key that every S3 store accepts."""
-NAME_MAX_BYTES = 255
-"""The longest file name of common Linux file systems."""
 RETRY_AFTER_SECONDS = 30.0
 """How long a person needs, at best, to make room on a disk."""
-SHOWN_CHARACTERS = 80
 REMEMBERED_FOLDERS = 10_000
 """How many folders are known to be durable before they are looked at again; bounds memory only."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
-def check_name(name: str) -> str:
-    """Return `name` when it can be one part of a path; raise `PermanentError` when it cannot."""
-    if name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable():
-        raise _refused(name, "a part of a key is one or more printable characters without slashes, and not '..'")
-    if len(name.encode(errors="surrogatepass")) > NAME_MAX_BYTES:
-        raise _refused(name, f"a part of a key may have at most {NAME_MAX_BYTES} bytes")
-    return name
-
-
-def check_key(key: str) -> str:
-    """Return `key` when it can name an object; raise `PermanentError` when it cannot."""
-    if len(key.encode(errors="surrogatepass")) > KEY_MAX_BYTES:
-        raise _refused(key, f"a key may have at most {KEY_MAX_BYTES} bytes")
-    for name in key.split("/"):
-        check_name(name)
-    return key
-
-
-def _refused(key: str, why: str) -> PermanentError:
-    shown = ascii(key[:SHOWN_CHARACTERS] + "..." * (len(key) > SHOWN_CHARACTERS))
-    return PermanentError(f"{shown} cannot name an object: {why}", code="object_key_refused", remedy="use another key")
 
 
 @contextlib.contextmanager
@@ -152,7 +125,7 @@ class Shelf:
                 os.link(source, target)
             except FileExistsError:
                 if target.is_dir():
-                    raise _refused(key, "it is the folder of other keys") from None
+                    raise key_refused(key, "it is the folder of other keys") from None
                 return False
         sync_directory(target.parent)
         return True
@@ -185,7 +158,7 @@ class Shelf:
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise _refused(key, "a part of it is an object itself") from None
+            raise key_refused(key, "a part of it is an object itself") from None
         sync_directory(folder.parent)
         if len(self._durable) > REMEMBERED_FOLDERS:
             self._durable = {self.root}

@@ -1,9 +1,12 @@
 """Objects as files of a directory."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import stat
+import time
+import uuid
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,14 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from aima_common.adapters.embedded.durable_files import (
-    CHUNK_BYTES,
-    Shelf,
-    check_name,
-    storage_errors,
-    sync_directory,
-)
+from aima_common.adapters.embedded.durable_files import CHUNK_BYTES, Shelf, storage_errors, sync_directory
 from aima_common.adapters.embedded.part_file import PartFile
+from aima_common.adapters.object_keys import check_name
 from aima_common.errors import ObjectMissingError
 from aima_common.ports.objects import ObjectInfo
 
@@ -28,6 +26,29 @@ LIST_BATCH = 500
 
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 T = TypeVar("T")
+
+
+class DirectoryCreation:
+    """A write into a file of the directory that nobody else knows of."""
+
+    def __init__(self, part: PartFile, objects: "DirectoryObjects", key: str | None) -> None:
+        self._part = part
+        self._objects = objects
+        self._key = key
+
+    async def write(self, chunk: bytes) -> None:
+        """Append a chunk whole; raise `StorageFullError`, with none of it kept, when there is no room."""
+        await self._objects.in_thread(partial(self._part.append, chunk))
+
+    async def finish(self, key: str, sha256: str) -> None:
+        """Make it the object `key`; raise `ObjectExistsError`, and stay, when other bytes lie there."""
+        if self._key not in (None, key):
+            raise ValueError(f"begun as {self._key!r}, and to be finished as {key!r}")
+        await self._objects.in_thread(partial(self._part.finish, key))
+
+    async def abort(self) -> None:
+        """Throw it away; doing so twice, or after `finish`, is fine."""
+        await self._objects.in_thread(self._part.abort)
 
 
 class DirectoryWriter:
@@ -74,7 +95,8 @@ class DirectoryObjects:
 
     def __init__(self, root: Path, threads: int) -> None:
         self._uploads = root / "uploads"
-        self._shelf = Shelf(root / "kept", root / "incoming")
+        self._incoming = root / "incoming"
+        self._shelf = Shelf(root / "kept", self._incoming)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="objects")
         self._parts: weakref.WeakValueDictionary[str, PartFile] = weakref.WeakValueDictionary()
 
@@ -136,6 +158,11 @@ class DirectoryObjects:
         """Remove an object; False when there was none."""
         return await self.in_thread(partial(self._shelf.remove, key))
 
+    async def create(self, key: str | None = None) -> DirectoryCreation:
+        """Begin a write into a file that is cleared away when this process dies."""
+        part = await self.in_thread(lambda: PartFile(self._incoming / uuid.uuid4().hex, self._shelf))
+        return DirectoryCreation(part, self, key)
+
     async def writer(self, upload: str) -> DirectoryWriter:
         """Begin, or go on with, a resumable write of this name."""
         check_name(upload)
@@ -148,16 +175,37 @@ class DirectoryObjects:
             self._parts[upload] = part
         return DirectoryWriter(part, self)
 
-    def local_path(self, key: str) -> str | None:
-        """Tell the path of the object, or None when nothing lies there."""
+    @contextlib.asynccontextmanager
+    async def lend(self, key: str) -> AsyncIterator[str]:
+        """Lend the object's own file; raise `ObjectMissingError`."""
         path = self._shelf.path(key)
-        return str(path) if path.is_file() else None
+        if not path.is_file():
+            raise ObjectMissingError(key)
+        yield str(path)
+
+    @property
+    def direct(self) -> None:
+        """Nobody reaches into a directory from outside."""
+        return
+
+    async def sweep(self, older_than_seconds: float) -> int:
+        """Throw away what was begun and not added to for so long."""
+        return await self.in_thread(partial(self._sweep, time.time() - older_than_seconds))
 
     def _open_part(self, upload: str) -> PartFile:
         part = PartFile(self._uploads / upload, self._shelf)
         with storage_errors(f"beginning upload {upload!r}"):
             sync_directory(self._uploads)
         return part
+
+    def _sweep(self, before: float) -> int:
+        swept = 0
+        for path in (*self._uploads.iterdir(), *self._incoming.iterdir()):
+            with contextlib.suppress(FileNotFoundError):
+                if path.name not in self._parts and path.stat().st_mtime < before:
+                    path.unlink()
+                    swept += 1
+        return swept
 
     def _read_whole(self, key: str) -> bytes:
         path = self._shelf.path(key)

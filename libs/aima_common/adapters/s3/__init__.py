@@ -1,0 +1,1 @@
+"""The parts of the plug for S3: requests, writes, links, scratch files."""
