@@ -14,9 +14,7 @@ from pathlib import Path
 from aima_servers import Served
 from aima_servers.means import program
 from aima_servers.processes import Server, answers, free_ports, serving_from
-
-LIMIT_SECONDS = 300.0
-"""A run that takes longer has got stuck."""
+from benchmarks.no_op_jobs import LIMIT_SECONDS, Load
 
 QUEUE = "jobs"
 
@@ -34,7 +32,7 @@ async def redis(folder: Path, appendfsync: str) -> AsyncIterator[Served]:
         yield Served(f"redis://127.0.0.1:{port}/0", server)
 
 
-def run(url: str, jobs: int, submitters: int, workers: int) -> float:
+def run(url: str, load: Load) -> float:
     """Submit so many jobs that do nothing, and give the seconds until Redis has forgotten the last of them."""
     import dramatiq
     from dramatiq.brokers.redis import RedisBroker
@@ -46,28 +44,28 @@ def run(url: str, jobs: int, submitters: int, workers: int) -> float:
 
     def work(job: str) -> None:
         executed.append(job)
-        if len(executed) == jobs:
+        if len(executed) == load.jobs:
             all_executed.set()
 
     actor = dramatiq.Actor(work, broker=broker, actor_name="work", queue_name=QUEUE, priority=0, options={})
     # With the threads started and the connections made, as on the other side.
-    worker = dramatiq.Worker(broker, worker_timeout=100, worker_threads=workers)
+    worker = dramatiq.Worker(broker, worker_timeout=100, worker_threads=load.workers)
     worker.start()
 
     def submit(first: int) -> None:
-        for number in range(first, jobs, submitters):
+        for number in range(first, load.jobs, load.submitters):
             actor.send(f"job-{number}")
 
-    threads = [threading.Thread(target=submit, args=(first,)) for first in range(submitters)]
+    threads = [threading.Thread(target=submit, args=(first,)) for first in range(load.submitters)]
     started = time.perf_counter()
     for thread in threads:
         thread.start()
     if not all_executed.wait(LIMIT_SECONDS):
-        raise TimeoutError(f"dramatiq did {len(executed)} of {jobs} jobs in {LIMIT_SECONDS:.0f} s")
+        raise TimeoutError(f"dramatiq did {len(executed)} of {load.jobs} jobs in {LIMIT_SECONDS:.0f} s")
     broker.join(QUEUE, interval=1, timeout=round(LIMIT_SECONDS * 1000))
     seconds = time.perf_counter() - started
     worker.stop()
     broker.close()
-    if len(set(executed)) < jobs:
+    if len(set(executed)) < load.jobs:
         raise RuntimeError("dramatiq executed some jobs twice and others not at all")
     return seconds

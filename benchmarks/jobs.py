@@ -1,95 +1,46 @@
 """Durable jobs that do nothing, from submission through lease to done, beside dramatiq on Redis: 1.2 times or more.
 
 Both sides are one process that submits and works at the same time, with the same number of submitters and of jobs
-under way; what is accepted, claimed and done is on the disk before anybody is told. Runs are paired and each is a
-fresh process on a fresh store, so that both sides meet the same noise. `ratio` is against the Redis that
-writes its file before every answer, as SQLite does here; `ratio_everysec` against one that may lose a second.
+under way; what is accepted, claimed and done is on the disk before anybody is told. Runs are paired, and each is a
+fresh process on a fresh store, so that all sides meet the same noise. `ratio` is against the Redis that writes its
+file before every answer, as SQLite does here; `ratio_everysec` against one that may lose a second.
+
+With `--cluster` the same jobs also go through Kafka and MongoDB, and it is told what they wait for.
 """
 
 import argparse
 import asyncio
 import contextlib
-import datetime
 import multiprocessing
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aima_servers import MeansMissingError
-from benchmarks import dramatiq_on_redis, harness
+from aima_servers import MeansMissingError, serving
+from benchmarks import dramatiq_on_redis, harness, jobs_on_cluster
+from benchmarks.no_op_jobs import Load, NoOps, working
 
 T = TypeVar("T")
 
-KEPT_BY_DISK = ("always", "everysec")
-"""The two ways in which Redis writes its file."""
+Side = Callable[[Load], Awaitable[float]]
+"""Does the load once and gives the seconds."""
 
 
-def ours(folder: str, jobs: int, submitters: int, slots: int) -> float:
-    """Put so many jobs through ledger and runner on the embedded store; give the seconds until the last is done."""
+def on_sqlite(folder: str, load: Load) -> float:
+    """Do the load on the embedded stores."""
     from aima_common import wiring
-    from aima_common.jobs import Ledger
 
     async def main() -> float:
         async with wiring.embedded(Path(folder)) as ports:
-            return await through(Ledger(ports, "the holder"), ports.documents, jobs, submitters, slots)
+            service = NoOps(ports, load)
+            async with working(ports, service, hinted=False):
+                return await service.measure(hinted=False)
 
     return asyncio.run(main())
-
-
-async def through(ledger: Any, documents: Any, jobs: int, submitters: int, slots: int) -> float:
-    """Submit and work at the same time; raise RuntimeError unless every job was done exactly once."""
-    from aima_common.jobs import Done, Held, JobKind, JobRunner, new_job
-
-    executed: list[str] = []
-    all_executed = asyncio.Event()
-
-    async def work(held: Held) -> Done:
-        executed.append(held.id)
-        if len(executed) == jobs:
-            all_executed.set()
-        return Done({"result": held.id})
-
-    runner = JobRunner(ledger, JobKind.FUSE, work, slots=slots)
-
-    async def submit(first: int) -> None:
-        for number in range(first, jobs, submitters):
-            now = datetime.datetime.now(datetime.UTC)
-            job = new_job(
-                f"job-{number}",
-                "default",
-                JobKind.FUSE,
-                submitted_at=now,
-                medium=f"medium-{number}",
-                run=f"run-{number}",
-            )
-            await ledger.add(job)
-            runner.wake()
-
-    running = asyncio.create_task(runner.run())
-    started = time.perf_counter()
-    await asyncio.gather(*(submit(first) for first in range(submitters)))
-    async with asyncio.timeout(dramatiq_on_redis.LIMIT_SECONDS):
-        await all_executed.wait()
-        await _all_committed(documents, jobs)
-    seconds = time.perf_counter() - started
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
-    if len(executed) != jobs or len(set(executed)) != jobs:
-        raise RuntimeError(f"{len(executed)} attempts at {jobs} jobs")
-    return seconds
-
-
-async def _all_committed(documents: Any, jobs: int) -> None:
-    while True:
-        if await documents.count("jobs", {"state": "done"}) == jobs:
-            return
-        await asyncio.sleep(0.001)
 
 
 async def in_child(work: Callable[..., T], *arguments: Any) -> T:
@@ -99,56 +50,82 @@ async def in_child(work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, work, *arguments)
 
 
-async def one_ours(jobs: int, submitters: int, workers: int) -> float:
+async def embedded(load: Load) -> float:
     """Run our side once."""
     with tempfile.TemporaryDirectory() as folder:
-        return await in_child(ours, folder, jobs, submitters, workers)
+        return await in_child(on_sqlite, folder, load)
 
 
-async def one_dramatiq(appendfsync: str, jobs: int, submitters: int, workers: int) -> float:
-    """Run the other side once."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with dramatiq_on_redis.redis(Path(folder) / "redis", appendfsync) as served:
-            return await in_child(dramatiq_on_redis.run, served.address, jobs, submitters, workers)
+def dramatiq(appendfsync: str) -> Side:
+    """Make the other side, for one of the ways in which Redis writes its file."""
+
+    async def once(load: Load) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            async with dramatiq_on_redis.redis(Path(folder) / "redis", appendfsync) as served:
+                return await in_child(dramatiq_on_redis.run, served.address, load)
+
+    return once
 
 
-async def measure(repeats: int, jobs: int, submitters: int, workers: int) -> dict[str, Any]:
+SIDES: Mapping[str, Side] = {
+    "dramatiq": dramatiq("always"),
+    "dramatiq_everysec": dramatiq("everysec"),
+    "embedded": embedded,
+}
+
+
+async def measure(repeats: int, load: Load, *, with_cluster: bool) -> dict[str, Any]:
     """Run all sides in turn."""
-    rates: dict[str, list[float]] = {"ours": [], **{name: [] for name in KEPT_BY_DISK}}
-    for number in range(repeats):
-        for appendfsync in KEPT_BY_DISK:
-            rates[appendfsync].append(jobs / await one_dramatiq(appendfsync, jobs, submitters, workers))
-        rates["ours"].append(jobs / await one_ours(jobs, submitters, workers))
-        told = ", ".join(f"{name} {values[-1]:.0f}" for name, values in rates.items())
-        harness.note(f"{number + 1}/{repeats}: jobs per second: {told}")
-    ratios = {name: [o / d for o, d in zip(rates["ours"], rates[name], strict=True)] for name in KEPT_BY_DISK}
+    async with contextlib.AsyncExitStack() as stack:
+        sides, cluster = dict(SIDES), jobs_on_cluster.Cluster(in_child)
+        if with_cluster:
+            cluster.served = await stack.enter_async_context(serving("kafka", "mongod", report=harness.note))
+            sides["cluster"] = cluster.once
+            sides["cluster_without_hints"] = cluster.once_without_hints
+        rates: dict[str, list[float]] = {name: [] for name in sides}
+        for number in range(repeats):
+            for name, once in sides.items():
+                rates[name].append(load.jobs / await once(load))
+            told = ", ".join(f"{name} {values[-1]:.0f}" for name, values in rates.items())
+            harness.note(f"{number + 1}/{repeats}: jobs per second: {told}")
     return {
-        "ratio": round(statistics.median(ratios["always"]), 4),
-        "ratios": harness.spread(ratios["always"]),
-        "ratio_everysec": round(statistics.median(ratios["everysec"]), 4),
-        "ratios_everysec": harness.spread(ratios["everysec"]),
-        "jobs_per_second": harness.spread(rates["ours"]),
-        "dramatiq_jobs_per_second": harness.spread(rates["always"]),
-        "dramatiq_everysec_jobs_per_second": harness.spread(rates["everysec"]),
-        "jobs": jobs,
-        "submitters": submitters,
-        "jobs_under_way": workers,
+        **_ratios(rates, "embedded", {"ratio": "dramatiq", "ratio_everysec": "dramatiq_everysec"}),
+        **(_ratios(rates, "cluster", {"cluster_ratio": "dramatiq"}) if with_cluster else {}),
+        **{f"{name}_jobs_per_second": harness.spread(values) for name, values in rates.items()},
+        **(cluster.explanation(load) if with_cluster else {}),
+        "jobs": load.jobs,
+        "submitters": load.submitters,
+        "jobs_under_way": load.workers,
     }
 
 
+def _ratios(rates: Mapping[str, list[float]], ours: str, others: Mapping[str, str]) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for name, other in others.items():
+        ratios = [mine / theirs for mine, theirs in zip(rates[ours], rates[other], strict=True)]
+        told |= {name: round(statistics.median(ratios), 4), f"{name}_spread": harness.spread(ratios)}
+    return told
+
+
 def _options() -> argparse.Namespace:
-    made = harness.parser(__doc__)
-    made.add_argument("--jobs", type=int, default=2000, help="jobs of one run (default 2000)")
-    made.add_argument("--submitters", type=int, default=8, help="jobs that are being submitted at a time (default 8)")
-    made.add_argument("--workers", type=int, default=8, help="jobs under way at a time (default 8, as in dramatiq)")
+    made, usual = harness.parser(__doc__), Load()
+    made.add_argument("--jobs", type=int, default=usual.jobs, help=f"jobs of one run (default {usual.jobs})")
+    made.add_argument(
+        "--submitters", type=int, default=usual.submitters, help="jobs that are being submitted at a time (default 8)"
+    )
+    made.add_argument(
+        "--workers", type=int, default=usual.workers, help="jobs under way at a time (default 8, as in dramatiq)"
+    )
+    made.add_argument("--cluster", action="store_true", help="measure Kafka and MongoDB, too")
     return made.parse_args()
 
 
 def main() -> int:
     """Measure and tell; the exit status is 2 where the means are missing."""
     options = _options()
+    load = Load(options.jobs, options.submitters, options.workers)
     try:
-        metrics = asyncio.run(measure(options.repeats, options.jobs, options.submitters, options.workers))
+        metrics = asyncio.run(measure(options.repeats, load, with_cluster=options.cluster))
     except MeansMissingError as error:
         harness.note(f"jobs: skipped, {error}")
         return 2
