@@ -75,8 +75,10 @@ async def embedded(folder: Path) -> AsyncIterator[Ports]:
 
 
 @contextlib.asynccontextmanager
-async def cluster(settings: StoreSettings) -> AsyncIterator[Ports]:
+async def cluster(settings: StoreSettings, *, leftover_seconds: float = LEFTOVER_SECONDS) -> AsyncIterator[Ports]:
     """Plug in the servers of a cluster; topics, indexes and bucket exist when this returns.
+
+    With `leftover_seconds` of 0 all that waits to be told is seen at once, for whoever looks from outside.
 
     Raises `UnavailableError` while a server is away, and `SettingsError` for servers that do not belong together.
     """
@@ -103,7 +105,7 @@ async def cluster(settings: StoreSettings) -> AsyncIterator[Ports]:
         scratch=settings.scratch,
     )
     async with contextlib.AsyncExitStack() as stack:
-        opened = MongoDocuments.open(settings.mongodb, settings.mongodb_database, leftover_seconds=LEFTOVER_SECONDS)
+        opened = MongoDocuments.open(settings.mongodb, settings.mongodb_database, leftover_seconds=leftover_seconds)
         documents = await stack.enter_async_context(opened)
         search = await MongoSearch.on(documents)
         objects = await stack.enter_async_context(S3Objects.at(s3))

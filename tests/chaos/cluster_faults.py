@@ -1,0 +1,206 @@
+"""What is done to a cluster while it works. Each fault proves that it happened: its positive control."""
+
+import asyncio
+import random
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+
+from aima_common.contracts import messages as m
+from aima_common.contracts.topics import BY_MESSAGE, TOPICS
+from aima_common.jobs import LEASE_SECONDS
+from aima_common.ports import Ports
+from aima_common.ports.bus import Delivery, Record
+from tests.chaos.cluster_ground import Ground
+
+STORE_SECONDS = 30.0
+"""How long a server is away (issue 4, "Faults")."""
+
+GARBAGE = (b"", b"{", b"\xff\xfe", b"null", b"[" * 5000, b'{"medium": 1e999}')
+
+
+class NotInflictedError(AssertionError):
+    """The fault left no trace: whatever the cluster did then proves nothing."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something to be done, and what it has to show for it."""
+
+    name: str
+    inflict: Callable[[Ground, random.Random], Awaitable[str]]
+    """Does it while the case is being worked on; returns the evidence, or raises `NotInflictedError`."""
+    allowed_dead_letters: bool = False
+    """Whether it makes dead letters on purpose."""
+
+
+def kill(kind: str) -> Fault:
+    """SIGKILL one process of a service, and have it started anew."""
+
+    async def inflict(ground: Ground, rng: random.Random) -> str:
+        process = rng.choice(ground.cluster.of(kind))
+        before, died = process.pid, process.deaths
+        process.signal(signal.SIGKILL)
+        await asyncio.sleep(0.2)
+        await process.until_ready()
+        _require(process.deaths == died + 1 and process.pid != before, f"{process.member.name} did not die")
+        return f"{process.member.name} died and came back as another process"
+
+    return Fault(f"kill -9 {kind}", inflict)
+
+
+def pause(kind: str, seconds: float = 2 * LEASE_SECONDS) -> Fault:
+    """SIGSTOP every process of a service for twice a lease, then SIGCONT: holders come back too late."""
+
+    async def inflict(ground: Ground, rng: random.Random) -> str:
+        processes = ground.cluster.of(kind)
+        for process in processes:
+            process.signal(signal.SIGSTOP)
+        await asyncio.sleep(0.2)
+        silent = not await _alive(processes[0].health)
+        await asyncio.sleep(seconds)
+        for process in processes:
+            process.signal(signal.SIGCONT)
+        _require(silent, f"{kind} answered while it was stopped")
+        return f"{len(processes)} processes of {kind} stood still for {seconds:.0f} s"
+
+    return Fault(f"SIGSTOP {kind}", inflict)
+
+
+def stop_server(name: str, seconds: float = STORE_SECONDS) -> Fault:
+    """Kill a server, and start it again with its data."""
+
+    async def inflict(ground: Ground, rng: random.Random) -> str:
+        served = ground.cluster.servers[name]
+        before = served.process
+        async with served.stopped():
+            await asyncio.sleep(seconds)
+        _require(served.process != before, f"{name} was not started anew")
+        return f"{name} was away for {seconds:.0f} s"
+
+    return Fault(f"{name} away", inflict)
+
+
+def rolling_restart() -> Fault:
+    """SIGTERM every process in turn, as a deployment does; each must end in good order."""
+
+    async def inflict(ground: Ground, rng: random.Random) -> str:
+        count = 0
+        for process in ground.cluster.processes.values():
+            before = process.pid
+            await process.restart()
+            _require(process.pid != before, f"{process.member.name} was not restarted")
+            count += 1
+        return f"{count} processes were restarted one after the other"
+
+    return Fault("rolling restart", inflict)
+
+
+async def _garbage(ground: Ground, rng: random.Random) -> str:
+    async with ground.stores() as ports:
+        before = await ports.documents.count("dead_letters", {"state": "open"})
+        topics = [name for topic in TOPICS for name in topic.names if topic.consumers]
+        records = [Record(rng.choice(topics), f"garbage-{n}", rng.choice(GARBAGE)) for n in range(20)]
+        await ports.bus.publish(records)
+        async with asyncio.timeout(60):
+            while await ports.documents.count("dead_letters", {"state": "open"}) < before + len(records):
+                await asyncio.sleep(0.2)
+    return f"{len(records)} records of garbage became dead letters, and their partitions went on"
+
+
+async def _again(ground: Ground, rng: random.Random, *, shuffled: bool) -> str:
+    async with ground.stores() as ports:
+        heard = [delivery.record for delivery in await _log(ports, _told())]
+        _require(bool(heard), "nothing had been told yet")
+        if shuffled:
+            rng.shuffle(heard)
+        for start in range(0, len(heard), 200):
+            await ports.bus.publish(heard[start : start + 200])
+    return f"{len(heard)} messages were told again" + (", in another order" if shuffled else "")
+
+
+async def _duplicates(ground: Ground, rng: random.Random) -> str:
+    await asyncio.sleep(3)  # so that there is something to repeat
+    return await _again(ground, rng, shuffled=True)
+
+
+async def _replay(ground: Ground, rng: random.Random) -> str:
+    await asyncio.sleep(3)
+    return await _again(ground, rng, shuffled=False)
+
+
+async def _nothing(ground: Ground, rng: random.Random) -> str:
+    return "nothing was done"
+
+
+NOTHING = Fault("nothing", _nothing)
+GARBAGE_MESSAGES = Fault("garbage messages", _garbage, allowed_dead_letters=True)
+DUPLICATES = Fault("duplicate and reordered messages", _duplicates)
+REPLAY = Fault("every topic again from its first message", _replay)
+
+SERVICES = (
+    *("gateway", "upload", "preprocessing", "scheduler", "gpu_manager", "analysis-image"),
+    *("fusion", "dossier", "storage", "monitoring"),
+)
+
+
+def everything() -> Sequence[Fault]:
+    """The whole matrix."""
+    return (
+        NOTHING,
+        *(kill(service) for service in SERVICES),
+        *(pause(service) for service in ("analysis-image", "preprocessing", "fusion", "scheduler")),
+        *(stop_server(name) for name in ("kafka", "mongod", "s3", "vectors")),
+        rolling_restart(),
+        GARBAGE_MESSAGES,
+        DUPLICATES,
+        REPLAY,
+    )
+
+
+def selection() -> Sequence[Fault]:
+    """What runs in every test run: short, and of each kind one."""
+    return (
+        kill("scheduler"),
+        kill("analysis-image"),
+        stop_server("mongod", 5.0),
+        stop_server("kafka", 5.0),
+        stop_server("s3", 5.0),
+        GARBAGE_MESSAGES,
+        DUPLICATES,
+    )
+
+
+def _told() -> list[str]:
+    beside = {m.CapacityRequested, m.CapacityChanged, m.ScalingAdvised, m.ViolationFound}
+    return [name for topic in BY_MESSAGE.values() if topic.message not in beside for name in topic.names]
+
+
+async def _log(ports: Ports, topics: Sequence[str]) -> list[Delivery]:
+    """Read topics from their first record to their last, in a group that nobody else is in."""
+    group = f"chaos-{random.SystemRandom().getrandbits(64):x}"
+    waiting = await ports.bus.lag(group, topics)
+    found: list[Delivery] = []
+    if waiting:
+        async with asyncio.timeout(60), ports.bus.subscribe(group, topics) as subscription:
+            async for batch in subscription.batches():
+                found += batch
+                if len(found) >= waiting:
+                    break
+    return found
+
+
+async def _alive(url: str) -> bool:
+    try:
+        timeout = aiohttp.ClientTimeout(total=1)
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{url}/livez") as answer:
+            return answer.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+def _require(held: bool, otherwise: str) -> None:
+    if not held:
+        raise NotInflictedError(otherwise)
