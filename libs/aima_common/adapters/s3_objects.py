@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from aima_common.adapters.embedded.durable_files import storage_errors, write_all
+from aima_common.adapters.embedded.durable_files import write_all
 from aima_common.adapters.object_keys import check_key, check_name, key_refused
 from aima_common.adapters.s3.connection import Stored
 from aima_common.adapters.s3.direct import S3DirectWrites
-from aima_common.adapters.s3.scratch import COPYING, Scratch, private_file
+from aima_common.adapters.s3.scratch import Scratch, private_file
 from aima_common.adapters.s3.settings import S3Settings
 from aima_common.adapters.s3.store import S3Store
 from aima_common.adapters.s3.writers import STAGING, S3Creation, S3ResumableWriter
@@ -129,8 +129,7 @@ class S3Objects:
         copied = 0
         with contextlib.closing(body), private_file(path) as file:
             while not enough.is_set() and (chunk := body.read(COPY_BYTES)):
-                with storage_errors(COPYING):
-                    write_all(file.fileno(), chunk)
+                write_all(file.fileno(), chunk)
                 copied += len(chunk)
         if copied != found.size_bytes:
             raise UnavailableError(f"{copied} of the {found.size_bytes} bytes of {key!r} came", code="s3")

@@ -134,9 +134,6 @@ class S3Connection:
         with translated(f"opening the bucket {self._bucket!r} at {self._settings.endpoint}"):
             try:
                 self._find_or_make_bucket()
-            except ValueError as error:
-                reason = f"AIMA_S3_BUCKET is {self._bucket!r}, which cannot name a bucket: {error}"
-                raise SettingsError(reason) from error
             except S3Error as error:
                 at_fault = setting_at_fault(error.code)
                 if at_fault is None:

@@ -30,6 +30,8 @@ def setting_at_fault(code: str | None) -> str | None:
         return f"AIMA_S3_ACCESS_KEY may not use the bucket AIMA_S3_BUCKET ({code}); permit it, or set another key"
     if code in _ELSEWHERE:
         return f"AIMA_S3_REGION is not the region of the bucket AIMA_S3_BUCKET ({code}); set the bucket's"
+    if code == "InvalidBucketName":
+        return "AIMA_S3_BUCKET cannot name a bucket; three or more small letters, digits and hyphens can"
     if code == "BucketAlreadyExists":
         return "the bucket AIMA_S3_BUCKET is somebody else's; set another name"
     return None

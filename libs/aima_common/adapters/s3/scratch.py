@@ -15,7 +15,6 @@ from aima_common.adapters.embedded.durable_files import storage_errors
 
 PREFIX = "aima-lent-"
 LOCK = "lock"
-COPYING = "copying an object into the scratch folder (AIMA_SCRATCH)"
 
 
 class Scratch:
@@ -59,12 +58,15 @@ class Scratch:
 
 @contextlib.contextmanager
 def private_file(path: Path) -> Iterator[IO[bytes]]:
-    """Make a file that nobody else may read; it is removed again when writing it fails."""
+    """Make a file that nobody else may read; it is removed again when writing it fails.
+
+    Raises `StorageFullError` when there is no room, for what is written in context as well.
+    """
     try:
-        with storage_errors(COPYING):
+        with storage_errors("copying an object into the scratch folder (AIMA_SCRATCH)"):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
-            yield file
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                yield file
     except BaseException:
         path.unlink(missing_ok=True)
         raise
