@@ -49,9 +49,9 @@ test: setup-dev models ## run every test this machine has the means for; say wha
 	@$(BIN)/pytest -rs $(PYTEST_ARGS)
 
 .PHONY: check
-check: style types layers generated ## style, types, who may import whom, generated files
+check: style types layers generated containers ## style, types, who may import whom, generated files, container files
 
-.PHONY: style types layers generated
+.PHONY: style types layers generated containers
 style: setup-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -61,6 +61,9 @@ layers: setup-dev
 	@$(BIN)/lint-imports --no-logo
 generated: setup-dev
 	@$(BIN)/python -m aima_common.contracts --check
+containers: setup-dev
+	@$(BIN)/hadolint docker/Dockerfile
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 
 .PHONY: fmt
 fmt: setup-dev ## format, and mend what can be mended without thinking
@@ -124,6 +127,9 @@ $(UV): requirements/bootstrap.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/bootstrap.txt
 	@touch $(UV)
 
+# Each has an image of its own, and a lock of what lies in it.
+SERVICES := gateway upload preprocessing scheduler gpu_manager analysis fusion dossier storage monitoring embedded
+
 COMPILE := $(UV) pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header
 
@@ -135,3 +141,8 @@ lock: $(UV) ## resolve the locks anew (UPGRADE=--upgrade takes newer versions)
 	  --output-file requirements/runtime.txt
 	@$(COMPILE) $(UPGRADE) pyproject.toml --extra dev --constraint requirements/runtime.txt \
 	  --output-file requirements/all.txt
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["setup"], sep="\n")' \
+	  | $(COMPILE) - --constraint requirements/all.txt --output-file requirements/build.txt
+	@for service in $(SERVICES); do echo "lock of $$service"; \
+	  $(COMPILE) pyproject.toml --extra $$service --constraint requirements/all.txt \
+	  --output-file requirements/services/$$service.txt || exit 1; done

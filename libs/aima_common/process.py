@@ -25,7 +25,7 @@ from typing import Protocol, runtime_checkable
 
 import structlog
 
-from aima_common import settings, wiring
+from aima_common import cluster_wiring, settings
 from aima_common.contracts.topics import TOPICS
 from aima_common.errors import SettingsError, TransientError
 from aima_common.jobs import Ledger
@@ -143,7 +143,7 @@ async def _connected(
     while not stopped.is_set():
         attempt = contextlib.AsyncExitStack()
         try:
-            ports = await attempt.enter_async_context(wiring.cluster(stores))
+            ports = await attempt.enter_async_context(cluster_wiring.cluster(stores))
         except TransientError as error:
             await attempt.aclose()
             health.waits_for = _away(error)
@@ -197,7 +197,7 @@ def _checks(ports: Ports) -> dict[str, Check]:
     return {
         "documents": _Remembered(ports.documents.now),
         "bus": _Remembered(functools.partial(ports.bus.lag, "readiness", [SMALL_TOPIC])),
-        "objects": _Remembered(functools.partial(ports.objects.info, wiring.MARKER)),
+        "objects": _Remembered(functools.partial(ports.objects.info, cluster_wiring.MARKER)),
     }
 
 

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Mapping
 
-from aima_common import settings, wiring
+from aima_common import cluster_wiring, settings
 from aima_common.errors import SettingsError
 from aima_common.process import Workplace, alone, serve, with_settings
 from aima_gateway.key_store import KeyStore
@@ -50,7 +50,7 @@ async def _key(environment: Mapping[str, str], tenant: str, role: Role, name: st
     place = environment.get("AIMA_ENVIRONMENT", Settings.environment)
     if not re.fullmatch(r"[a-z0-9]{1,16}", place):
         raise SettingsError(f"AIMA_ENVIRONMENT is {place!r}, and up to 16 small letters and digits are wanted")
-    async with wiring.cluster(settings.StoreSettings.from_environment(environment)) as ports:
+    async with cluster_wiring.cluster(settings.StoreSettings.from_environment(environment)) as ports:
         token, _ = await KeyStore(ports, place).issue(tenant, role, name)
     print(token.text)
     return 0

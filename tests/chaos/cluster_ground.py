@@ -16,7 +16,7 @@ from PIL import Image
 from aima_client.client import Client
 from aima_client.errors import ClientError
 from aima_cluster import Cluster
-from aima_common import wiring
+from aima_common import cluster_wiring
 from aima_common.collections import RUN_TERMINAL
 from aima_common.contracts.topics import all_groups
 from aima_common.errors import TransientError
@@ -79,7 +79,7 @@ class Ground:
     async def stores(self) -> AsyncIterator[Ports]:
         """Look into the stores, seeing every outbox whole."""
         settings = StoreSettings.from_environment(self.cluster.stores)
-        async with wiring.cluster(settings, leftover_seconds=0) as ports:
+        async with cluster_wiring.cluster(settings, leftover_seconds=0) as ports:
             yield ports
 
     def client(self, number: int = 0) -> Client:

@@ -40,7 +40,7 @@ SERVER_FAULT = 500
 
 
 class QdrantVectors:
-    """The Qdrant plug of `Vectors`: one collection a space, searched exactly, so that equal questions have equal answers."""
+    """The Qdrant plug of `Vectors`: a collection for each space, searched exactly: equal questions, equal answers."""
 
     def __init__(self, client: AsyncQdrantClient) -> None:
         self._client = client
