@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from aima_client.commands import analyze, cases, doctor, up
+from aima_client.commands.dead_letters import dead_letters
 from aima_client.commands.keys import keys
 from aima_client.commands.models import models
 
@@ -29,6 +30,7 @@ app.command(help=up.HELP, rich_help_panel="Run AIMA")(up.up)
 app.command(rich_help_panel="Run AIMA")(doctor.doctor)
 app.add_typer(models, name="models", rich_help_panel="Run AIMA")
 app.add_typer(keys, name="keys", rich_help_panel="Run AIMA")
+app.add_typer(dead_letters, name="dead-letters", rich_help_panel="Run AIMA")
 app.command(rich_help_panel="Work with a running AIMA")(cases.upload)
 app.command(rich_help_panel="Work with a running AIMA")(cases.watch)
 app.command(rich_help_panel="Work with a running AIMA")(cases.jobs)

@@ -229,6 +229,23 @@ class Client:
         """Make a key worthless."""
         await self._http.request("DELETE", f"/v1/keys/{_part(key)}")
 
+    async def dead_letters(self, **where: Any) -> Json:
+        """List what was set aside; `where` may name state, reason, service, limit and after."""
+        return await self._get("/v1/dead-letters", **where)
+
+    async def dead_letter(self, letter: str) -> Json:
+        """Show a dead letter with its bytes."""
+        return await self._get(f"/v1/dead-letters/{_part(letter)}")
+
+    async def retry_dead_letter(self, letter: str) -> Json:
+        """Have a dead letter tried again."""
+        return await self._json("POST", f"/v1/dead-letters/{_part(letter)}/retry", {}, repeatable=False)
+
+    async def discard_dead_letter(self, letter: str, reason: str = "") -> Json:
+        """Put a dead letter away."""
+        path = f"/v1/dead-letters/{_part(letter)}/discard"
+        return await self._json("POST", path, {"reason": reason}, repeatable=False)
+
     async def ready(self) -> Json:
         """Tell whether work can be accepted now, and what is in the way."""
         try:

@@ -56,7 +56,7 @@ COLLECTIONS: tuple[Collection, ...] = (
     Collection("leaderships", "whoever leads", ("open",)),
     Collection("installations", "every process", ("open",)),
     Collection("attempts", "every service", ("open",), ()),
-    Collection("dead_letters", "every service", ("open", "retried", "discarded"), ("reason", "service")),
+    Collection("dead_letters", "every service", ("open", "retried", "discarded"), ("reason", "service", "at")),
 )
 
 BY_NAME = {collection.name: collection for collection in COLLECTIONS}

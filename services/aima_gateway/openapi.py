@@ -14,6 +14,7 @@ TAGS = {
     "search": "Across everything that was said, shown and seen.",
     "dossiers": "What people read.",
     "keys": "Who may come in.",
+    "dead letters": "Messages and media that could not be handled: those of the own tenant, and of none.",
     "operations": "For those who run AIMA.",
     "page": "The web page.",
 }

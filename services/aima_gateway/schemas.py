@@ -100,6 +100,20 @@ ENTITY: Json = {
     "media": {**COUNT, "description": "How many media it appears in."},
 }
 NAMED_ITEMS: Json = {"type": "array", "items": record({"id": STRING, "case": STRING, "file_name": STRING})}
+DEAD_LETTER: Json = {
+    "id": STRING,
+    "tenant": {"type": "string", "description": "Empty where it could not be read whose it is."},
+    "state": one_of(["open", "retried", "discarded"]),
+    "service": STRING,
+    "reason": STRING,
+    "detail": STRING,
+    "at": TIME,
+    **dict.fromkeys(("topic", "key", "medium", "case"), nullable(STRING)),
+    **dict.fromkeys(("partition", "offset", "size_bytes"), nullable(COUNT)),
+    "closed_at": nullable(TIME),
+    "closed_by": nullable(STRING),
+    "note": nullable(STRING),
+}
 ERROR = record({"at": STRING, "code": STRING, "reason": STRING})
 
 SCHEMAS: dict[str, Json] = {
@@ -273,5 +287,16 @@ SCHEMAS: dict[str, Json] = {
     "Key": record(KEY),
     "Keys": listing("keys", "Key", paged=False),
     "CreatedKey": record({**KEY, "token": {"type": "string", "description": "The key itself. It is not kept."}}),
+    "DeadLetter": record(DEAD_LETTER),
+    "DeadLetters": listing("dead_letters", "DeadLetter"),
+    "DeadLetterInFull": record(
+        {
+            **DEAD_LETTER,
+            "headers": {"type": "object", "additionalProperties": STRING},
+            "value": nullable({"type": "string", "description": "Its bytes as Base64; the first of them where long."}),
+            "original": nullable({"type": "object"}),
+            "retriable": {"type": "boolean", "description": "Whether enough was kept to try it again."},
+        }
+    ),
     "Readiness": record({"ready": BOOLEAN, "checks": {"type": "object", "additionalProperties": STRING}}),
 }

@@ -17,6 +17,7 @@ from aima_gateway.application import application
 from aima_gateway.audit import Audit
 from aima_gateway.case_routes import CaseRoutes
 from aima_gateway.correction_routes import CorrectionRoutes
+from aima_gateway.dead_letter_routes import DeadLetterRoutes
 from aima_gateway.dossier_routes import DossierRoutes
 from aima_gateway.entity_routes import EntityRoutes
 from aima_gateway.events import CaseEvents, heard
@@ -138,6 +139,7 @@ class Gateway:
             SearchRoutes(reading, ports.search, ports.vectors, self._embed),
             DossierRoutes(reading, ports.objects, guard, audit, ports.clock, settings),
             KeyRoutes(self.keys, audit),
+            DeadLetterRoutes(ports, audit),
             OperationsRoutes(ports, checks),
         )
 

@@ -61,7 +61,7 @@ OCTETS, EVENTS, HTML, JPEG, TEXT = (
     "text/plain",
 )
 PART = "application/offset+octet-stream"
-R, W, A = Role.reader, Role.writer, Role.admin
+R, W, A, OP = Role.reader, Role.writer, Role.admin, Role.operator
 
 CASES = (
     Route("GET", "/v1/cases", "list_cases", R, "List cases, newest first", "cases", "Cases",
@@ -123,6 +123,15 @@ KEYS = (
     Route("DELETE", "/v1/keys/{key}", "revoke_key", A, "Revoke a key", "keys", None, 204),
 )  # fmt: skip
 
+DEAD_LETTERS = (
+    Route("GET", "/v1/dead-letters", "list_dead_letters", OP, "List what was set aside, newest first", "dead letters", "DeadLetters",
+          query=(LIMIT, AFTER, Query("state", "Only letters in this state.", {"type": "string", "enum": ["open", "retried", "discarded"]}),
+                 Query("reason", "Only letters with this reason."), Query("service", "Only what this service set aside."))),
+    Route("GET", "/v1/dead-letters/{letter}", "show_dead_letter", OP, "Show a dead letter with its bytes, as far as they were kept", "dead letters", "DeadLetterInFull"),
+    Route("POST", "/v1/dead-letters/{letter}/retry", "retry_dead_letter", OP, "Say its message once more, or have its medium prepared once more", "dead letters", "DeadLetter", 202),
+    Route("POST", "/v1/dead-letters/{letter}/discard", "discard_dead_letter", OP, "Put a dead letter away, with a reason", "dead letters", "DeadLetter", 200, "Reason"),
+)  # fmt: skip
+
 OPERATIONS = (
     Route("GET", "/livez", "livez", None, "Tell whether the process answers", "operations", TEXT),
     Route("GET", "/readyz", "readyz", None, "Tell whether work can be accepted now, and what is in the way", "operations", "Readiness"),
@@ -136,4 +145,4 @@ PAGE = (
     Route("GET", "/page/{file}", "page_file", None, "Show a part of the web page", "page", OCTETS),
 )
 
-ROUTES: tuple[Route, ...] = (*CASES, *UPLOADS, *READING, *KEYS, *OPERATIONS, *PAGE)
+ROUTES: tuple[Route, ...] = (*CASES, *UPLOADS, *READING, *KEYS, *DEAD_LETTERS, *OPERATIONS, *PAGE)

@@ -30,7 +30,7 @@ LEGAL: Mapping[str, Mapping[str | None, frozenset[str]]] = {
         "analysing": frozenset({"analysing", "fusing", *RUN_TERMINAL}),
         "fusing": frozenset({"fusing", *RUN_TERMINAL}),
         "analysed": frozenset({"analysed", "erased"}),
-        "rejected": frozenset({"rejected", "erased"}),
+        "rejected": frozenset({"rejected", "accepted", "erased"}),
         "failed": frozenset({"failed", "accepted", "erased"}),
         "cancelled": frozenset({"cancelled", "accepted", "erased"}),
         "erased": frozenset({"erased", "accepted"}),
@@ -39,11 +39,11 @@ LEGAL: Mapping[str, Mapping[str | None, frozenset[str]]] = {
         None: frozenset({"preparing", "erased"}),
         "preparing": frozenset({"preparing", "prepared", "rejected", "erased"}),
         "prepared": frozenset({"erased"}),
-        "rejected": frozenset({"erased"}),
+        "rejected": frozenset({"preparing", "erased"}),
         "erased": frozenset({"erased", "preparing"}),
     },
 }
-"""State -> states that may follow it. A job that is done is taken up again only after an erasure."""
+"""State -> states that may follow it. A job that is done is taken up again only after an erasure or a rejection."""
 
 
 def check_transitions(s: Snapshot) -> Iterator[Violation]:

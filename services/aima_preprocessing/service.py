@@ -17,7 +17,7 @@ from aima_common.ids import derive, job_id
 from aima_common.jobs import Done, Failure, Held, JobKind, JobRunner, Ledger, new_job
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
-from aima_common.ports.documents import Change, Document, Expect, Insert
+from aima_common.ports.documents import Change, Document, Expect, Insert, Outcome
 from aima_common.runtime.telemetry import DEAD_LETTERS
 from aima_preprocessing.decoder_client import PreparationPlan
 from aima_preprocessing.events import Event, Finished, Probed, SegmentDecoded
@@ -51,7 +51,11 @@ class Preprocessing:
 
     def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
         """Map messages to what follows from them."""
-        return {m.MediumUploaded: self.on_medium_uploaded, m.ErasureRequested: self.on_erasure_requested}
+        return {
+            m.MediumUploaded: self.on_medium_uploaded,
+            m.PreparationRequested: self.on_preparation_requested,
+            m.ErasureRequested: self.on_erasure_requested,
+        }
 
     def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
         """Prepare for as long as the process lives."""
@@ -94,6 +98,35 @@ class Preprocessing:
             afresh = Change(state="ready", set={"attempts": 0, "interruptions": 0})
             expect = Expect(state=("dead", "cancelled", "done"))
             await self._documents.transition("jobs", job.id, expect=expect, change=afresh, inbox=envelope.id)
+        self._runner.wake()
+
+    async def on_preparation_requested(self, envelope: Envelope[m.PreparationRequested]) -> None:
+        """Prepare a medium once more that was rejected; whatever else became of it meanwhile stays."""
+        medium = envelope.body.medium
+        known = await self._documents.load("preparations", medium)
+        if known is None or known.tenant != envelope.tenant:
+            return
+        told = m.MediumReadmitted(medium=medium)
+        time = self._ports.clock.now()
+        done = await self._documents.transition(
+            "preparations",
+            medium,
+            expect=Expect(state="rejected"),
+            change=Change(state="preparing", set=_empty(medium)),
+            outbox=[tell(told, tenant=envelope.tenant, key=medium, cause=envelope.id, time=time)],
+            inbox=envelope.id,
+        )
+        if done.document is None or done.outcome is Outcome.REFUSED:
+            return
+        # The job is looked at even when the message came before: a crash may lie between the two.
+        again = Change(state="ready", set={"attempts": 0, "interruptions": 0})
+        await self._documents.transition(
+            "jobs",
+            job_id(medium, JobKind.PREPARE.value),
+            expect=Expect(state=("dead", "cancelled", "done")),
+            change=again,
+            inbox=envelope.id,
+        )
         self._runner.wake()
 
     async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
@@ -201,7 +234,10 @@ class Preprocessing:
         }
         # The original stays where it is, in quarantine by its state: nothing but this service ever opens it.
         identity = derive("dead_letter", self.name, preparation.id)
-        await self._documents.insert("dead_letters", Insert(identity, held.tenant, "open", letter))
+        if not await self._documents.insert("dead_letters", Insert(identity, held.tenant, "open", letter)):
+            # Somebody had it tried again: the same end opens the same letter.
+            again = Change(state="open", set=letter)
+            await self._documents.transition("dead_letters", identity, expect=Expect(state="retried"), change=again)
         await self._change(preparation, Change(state="rejected", set={"reason": reason}), [self._tell(held, told)])
         DEAD_LETTERS.labels(self.name, error.code).inc()
 

@@ -106,8 +106,8 @@ class Runs:
             for job in await self._jobs_of(run, ("ready", "leased", "parked")):
                 await self._ledger.cancel(job)
 
-    async def revive(self, run: Document, cause: str) -> None:
-        """Take up again a run that ended without a verdict: somebody wants the medium after all.
+    async def revive(self, run: Document, cause: str, states: Sequence[str] = REVIVABLE) -> None:
+        """Take up again a run that ended in one of these states: somebody wants the medium after all.
 
         Its jobs follow in `reconcile`. A part that was given up stays known to be missing.
         """
@@ -115,7 +115,7 @@ class Runs:
         done = sum(job.body["kind"] == JobKind.ANALYSE for job in ended)
         change = Change(state="accepted", set={"reason": None, "parts_total": None, "parts_done": done})
         outcome = await self._documents.transition(
-            "runs", run.id, expect=Expect(state=REVIVABLE), change=change, inbox=cause
+            "runs", run.id, expect=Expect(state=states), change=change, inbox=cause
         )
         if outcome.applied:
             for job in ended:

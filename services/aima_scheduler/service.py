@@ -48,6 +48,7 @@ class Scheduler:
         return {
             m.MediumUploaded: self.on_medium_uploaded,
             m.MediumRejected: self.on_medium_rejected,
+            m.MediumReadmitted: self.on_medium_readmitted,
             m.SegmentPrepared: self.on_preparation,
             m.MediumPrepared: self.on_preparation,
             m.AnalysisCompleted: self.on_analysis_completed,
@@ -97,6 +98,12 @@ class Scheduler:
         reason = {"code": body.code, "reason": body.reason, "remedy": body.remedy}
         for run in await self._runs.of_medium(body.medium):
             await self._runs.end(run.id, "failed" if body.failed else "rejected", reason, envelope.id)
+
+    async def on_medium_readmitted(self, envelope: Envelope[m.MediumReadmitted]) -> None:
+        """Take up the runs that a rejection had ended: the medium is being prepared once more."""
+        for run in await self._runs.of_medium(envelope.body.medium):
+            await self._runs.revive(run, envelope.id, states=("rejected",))
+            await self._runs.reconcile(run.id, envelope.id)
 
     async def on_analysis_completed(self, envelope: Envelope[m.AnalysisCompleted]) -> None:
         """Count the part; a worker is free."""

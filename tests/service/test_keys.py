@@ -9,7 +9,17 @@ from aima_gateway import keys
 from aima_gateway.keys import Role
 from aima_gateway.table import ROUTES
 
-IDS = {"entity": "none", "case": "c", "medium": "m", "job": "j", "upload": "u", "key": "k", "file": "app.js"}
+IDS = {
+    "entity": "none",
+    "letter": "l",
+    "webhook": "w",
+    "case": "c",
+    "medium": "m",
+    "job": "j",
+    "upload": "u",
+    "key": "k",
+    "file": "app.js",
+}
 
 
 def bearer(key: str) -> dict[str, str]:

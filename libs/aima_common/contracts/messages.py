@@ -47,6 +47,19 @@ class MediumRejected(Message):
     """True when AIMA could not do it, False when the input is at fault."""
 
 
+class PreparationRequested(Message):
+    """Somebody wants a medium that was rejected prepared once more."""
+
+    medium: str
+    requested_by: str
+
+
+class MediumReadmitted(Message):
+    """A medium that was rejected is being prepared once more; its runs are open again."""
+
+    medium: str
+
+
 class SegmentPrepared(Message):
     """A segment's derivatives are durable; its analysis may begin before the rest is prepared."""
 
@@ -261,6 +274,8 @@ class ViolationFound(Message):
 PATH: tuple[type[Message], ...] = (
     MediumUploaded,
     MediumRejected,
+    PreparationRequested,
+    MediumReadmitted,
     SegmentPrepared,
     MediumPrepared,
     AnalysisPlanned,

@@ -13,6 +13,8 @@ BESIDE = (
     "aima.case.",
     "aima.cancel.",
     "aima.correction.",
+    "aima.preparation.requested",
+    "aima.medium.readmitted",
     "aima.capacity.",
 )
 """What people or machines cause beside the path; drawn in a picture of its own."""
