@@ -209,7 +209,8 @@ class DossierService:
             await self._ask(case, envelope.tenant, datetime.timedelta(seconds=GATHER_SECONDS), f"moment-{moment}")
 
     async def _ask(self, case: str, tenant: str, delay: datetime.timedelta, occasion: str) -> None:
-        now = self._ports.clock.now()
+        # By the store's clock, which decides when a job is due.
+        now = await self._documents.now()
         body: dict[str, Any] = {"case": case, "run": None, "medium": None}
         job = new_job(job_id(case, JobKind.WRITE.value, occasion), tenant, JobKind.WRITE, submitted_at=now, **body)
         later = Insert(job.id, job.tenant, job.state, {**job.body, "not_before": (now + delay).isoformat()})
