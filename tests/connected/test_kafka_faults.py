@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from aima_common.adapters import kafka_bus
+from aima_common.adapters import kafka_watch
 from aima_common.adapters.kafka_bus import KafkaBus
 from aima_common.adapters.kafka_records import MAX_RECORD_BYTES
 from aima_common.adapters.kafka_settings import KafkaSettings
@@ -140,7 +140,7 @@ async def test_what_strangers_write_is_handed_on_and_refused_by_the_reader(
 
 
 async def test_a_member_that_has_gone_deaf_says_so(bus: KafkaBus, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka_bus, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(kafka_watch, "STALL_SECONDS", 0.5)
     heard: list[Delivery] = []
     async with bus.subscribe(topic, [topic]) as member:
         async with listening(member, heard):
@@ -157,7 +157,7 @@ async def test_a_member_that_has_gone_deaf_says_so(bus: KafkaBus, topic: str, mo
 async def test_one_deaf_partition_is_noticed_while_another_goes_on(
     bus: KafkaBus, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_bus, "STALL_SECONDS", 1.0)
+    monkeypatch.setattr(kafka_watch, "STALL_SECONDS", 1.0)
     heard: list[Delivery] = []
 
     async def keep_talking() -> None:
@@ -187,7 +187,7 @@ async def test_one_deaf_partition_is_noticed_while_another_goes_on(
 async def test_a_consumer_goes_on_after_kafka_hung_longer_than_its_members_may_be_silent(
     kafka_address: str, kafka_server: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_bus, "STALL_SECONDS", 1.0)
+    monkeypatch.setattr(kafka_watch, "STALL_SECONDS", 1.0)
     topic = f"topic-{secrets.token_hex(6)}"
     heard: list[str] = []
     joined = 0

@@ -31,6 +31,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aima_common.adapters.kafka_records import MAX_RECORD_BYTES, check_size, delivery_of, headers_of
 from aima_common.adapters.kafka_settings import KafkaSettings
 from aima_common.adapters.kafka_topics import ExistingTopic, configuration, refuse_different, refuse_missing
+from aima_common.adapters.kafka_watch import Standstill, Unfolding
 from aima_common.errors import PermanentError, UnavailableError
 from aima_common.ports.bus import Delivery, Partition, Record, Topics, TopicSpecification, specifications
 
@@ -41,12 +42,6 @@ FETCH_BYTES = 4 << 20
 POLL_MILLISECONDS = 500
 SHORT_POLL_MILLISECONDS = 20
 """How late it is noticed that something may go on which aiokafka has no event for."""
-
-STALL_SECONDS = 60.0
-"""A partition that stands still this long while it grows has silently stopped (aiokafka issues 625, 1037)."""
-
-UNASKED_SECONDS = 5.0
-"""Who was not asked for so long had no occasion to move."""
 
 FAREWELL_SECONDS = 10.0
 """How long clients may take to end when the bus is closed."""
@@ -190,13 +185,12 @@ class KafkaBus:
         topics: Sequence[str],
         *,
         name: str | None = None,
-        on_unfold: Callable[[Partition, int], None] | None = None,
+        unfolding: Unfolding | None = None,
     ) -> AsyncIterator["KafkaSubscription"]:
         """Join a group; leave it, without a commit, at the end.
 
         Under a `name`, who comes again takes the place of who was there (static membership), without a rebalance.
-        With `on_unfold` records are taken one at a time, and it is called with the position before each is looked
-        into: whatever a compressed batch does to this process, it was told where.
+        With `unfolding`, records are taken one at a time, and somebody knows where each is before it is looked into.
         """
         await self._require(set(topics))
         session, timeout = self._settings.session_seconds, self._settings.timeout_seconds
@@ -217,7 +211,7 @@ class KafkaBus:
             # It remembers assignments in its class: members of one process would claim each other's partitions.
             partition_assignment_strategy=(type("OwnAssignor", (StickyPartitionAssignor,), {}),),
         )
-        member = KafkaSubscription(consumer, timeout, on_unfold)
+        member = KafkaSubscription(consumer, timeout, unfolding)
         consumer.subscribe(list(topics), listener=member)
         try:
             async with _bounded(session + timeout):
@@ -292,17 +286,15 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         self,
         consumer: AIOKafkaConsumer,
         timeout_seconds: float,
-        on_unfold: Callable[[Partition, int], None] | None = None,
+        unfolding: Unfolding | None = None,
     ) -> None:
         self._consumer = consumer
         self._timeout_seconds = timeout_seconds
-        self._on_unfold = on_unfold
+        self._unfolding = unfolding
         self._listener: Callable[[Collection[Partition]], None] = lambda _: None
         self._fetched: deque[tuple[TopicPartition, Sequence[Any]]] = deque()
         self._paused: set[TopicPartition] = set()
-        self._seen: dict[TopicPartition, tuple[int, float]] = {}
-        """Where partitions were standing, and since when."""
-        self._asked_at = self._looked_at = asyncio.get_running_loop().time()
+        self._standstill = Standstill(asyncio.get_running_loop().time())
 
     @property
     def partitions(self) -> Collection[Partition]:
@@ -327,22 +319,29 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         return None
 
     async def _fetch(self, max_records: int) -> Mapping[TopicPartition, Sequence[Any]]:
-        if self._on_unfold is None:
-            wait = SHORT_POLL_MILLISECONDS if self._fetched else POLL_MILLISECONDS
-            found: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(
-                timeout_ms=wait, max_records=max_records
-            )
-            return found
+        if self._unfolding is not None:
+            return await self._unfold(self._unfolding)
+        wait = SHORT_POLL_MILLISECONDS if self._fetched else POLL_MILLISECONDS
+        found: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(
+            timeout_ms=wait, max_records=max_records
+        )
+        return found
+
+    async def _unfold(self, unfolding: Unfolding) -> Mapping[TopicPartition, Sequence[Any]]:
+        found: dict[TopicPartition, Sequence[Any]] = {}
         for place in self._consumer.assignment() - self._paused:
             position = await self._consumer.position(place)
             if position == self._consumer.highwater(place):
                 continue
-            self._on_unfold((place.topic, place.partition), position)
-            found = await self._consumer.getmany(place, max_records=1)
-            if found:
-                return found
-        await self._consumer.getmany(NOBODY, timeout_ms=SHORT_POLL_MILLISECONDS)
-        return {}
+            start = await unfolding.before((place.topic, place.partition), position)
+            if start != position:
+                self._consumer.seek(place, start)
+                continue
+            found |= await self._consumer.getmany(place, max_records=1)
+            unfolding.after()
+        if not found:
+            await self._consumer.getmany(NOBODY, timeout_ms=SHORT_POLL_MILLISECONDS)
+        return found
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Deliver nothing more from these partitions until `resume`."""
@@ -354,8 +353,6 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         """Go on delivering from these partitions."""
         places = {TopicPartition(*one) for one in partitions}
         self._paused -= places
-        for place in places:
-            self._seen.pop(place, None)
         self._consumer.resume(*places & self._consumer.assignment())
 
     def on_lost(self, listener: Callable[[Collection[Partition]], None]) -> None:
@@ -379,33 +376,23 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Pause again what was paused: aiokafka's own memory of it ends with each rebalance."""
-        self._seen.clear()
+        self._standstill.forget()
         self._paused &= set(assigned)
         self._consumer.pause(*self._paused)
 
     async def _check_alive(self) -> None:
-        """Look now and then whether a partition stands still although it grows, and is neither paused nor unasked."""
+        """Look now and then whether a partition stands still although it grows."""
         now = asyncio.get_running_loop().time()
-        if now - self._asked_at > UNASKED_SECONDS:
-            self._seen.clear()
-        self._asked_at = now
-        if now - self._looked_at < STALL_SECONDS / 4:
+        if not self._standstill.due(now):
             return
-        self._looked_at = now
         async with _bounded(self._timeout_seconds):
-            still = [one for one in self._consumer.assignment() - self._paused if await self._stands(one, now)]
+            asked = self._consumer.assignment() - self._paused
+            positions = {one: await self._consumer.position(one) for one in asked}
+            still = self._standstill.standing(positions, now)
             ends = await self._consumer.end_offsets(still) if still else {}
-        behind = [one for one in still if self._seen.get(one, (ends[one], now))[0] < ends[one]]
+        behind = [one for one in still if positions[one] < ends[one]]
         if behind:
             raise UnavailableError(f"records wait in {behind[0]}, but none arrive: join again", code="stalled")
-
-    async def _stands(self, place: TopicPartition, now: float) -> bool:
-        position = await self._consumer.position(place)
-        seen = self._seen.get(place)
-        if seen is None or seen[0] != position:
-            self._seen[place] = (position, now)
-            return False
-        return now - seen[1] >= STALL_SECONDS
 
 
 class PartitionLostError(UnavailableError):

@@ -61,7 +61,7 @@ def decode(record: Record) -> Envelope[Any]:
         raise MalformedMessageError(f"{len(record.value)} bytes are more than the {MAX_MESSAGE_BYTES} allowed")
     name, version = _type_of(record)
     body = loads(record.value)
-    _check_depth(body)
+    check_depth(body)
     try:
         return Envelope(
             id=record.headers["ce_id"],
@@ -89,12 +89,13 @@ def _type_of(record: Record) -> tuple[str, int]:
     return parts[1], VERSION
 
 
-def _check_depth(value: Any) -> None:
+def check_depth(value: Any, most: int = MAX_DEPTH) -> None:
+    """Raise `MalformedMessageError` for a value that is nested too deep."""
     layer, depth = [value], 0
     while layer:
         depth += 1
-        if depth > MAX_DEPTH:
-            raise MalformedMessageError(f"nested deeper than {MAX_DEPTH} levels")
+        if depth > most:
+            raise MalformedMessageError(f"nested deeper than {most} levels")
         layer = [
             child
             for node in layer
