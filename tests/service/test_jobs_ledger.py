@@ -3,6 +3,7 @@
 import datetime
 import random
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,15 +18,33 @@ from aima_common.jobs.ledger import LEASE_SECONDS
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Document
-from tests.simulation.lease_model import VirtualClock
 
 PASSING = Failure("timeout", "too slow", transient=True)
+
+
+@dataclass
+class MovedClock:
+    """Time that only the test moves; the store's, too."""
+
+    seconds: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(self.seconds, datetime.UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
 
 
 class Bench:
     """Two holders on one store whose clock the test moves."""
 
-    def __init__(self, documents: SqliteDocuments, clock: VirtualClock) -> None:
+    def __init__(self, documents: SqliteDocuments, clock: MovedClock) -> None:
         self.documents = documents
         self.clock = clock
         self.one = self.holder("one")
@@ -55,7 +74,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    clock = VirtualClock()
+    clock = MovedClock()
     async with SqliteDocuments.open(tmp_path / "documents.db", clock=clock) as documents:
         yield Bench(documents, clock)
 
