@@ -53,6 +53,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("AIMA_GATEWAY_PORT", "port of the HTTP interface; 0 takes a free one", "gateway", "8700"),
     Setting("AIMA_UPLOAD_URLS", "the upload processes, with commas between them", "gateway"),
     Setting("AIMA_ANALYSIS_URLS", "processes that turn a search's words into vectors", "gateway", ""),
+    Setting(
+        "AIMA_ADMISSION_SECONDS", "age of waiting work above which uploads are refused; 0: never", "gateway", "900"
+    ),
     Setting("AIMA_ENVIRONMENT", "part of every key, so that a test key is seen to be one", "gateway", "local"),
     Setting("AIMA_UPLOAD_HOST", "address that gateways reach upload at", "upload", "127.0.0.1"),
     Setting("AIMA_UPLOAD_PORT", "port of the same; 0 takes a free one", "upload", "8701"),

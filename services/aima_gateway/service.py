@@ -15,6 +15,7 @@ from aima_common.ports import Ports
 from aima_gateway.answers import Handler, RouteGroup
 from aima_gateway.application import application
 from aima_gateway.audit import Audit
+from aima_gateway.backlog import BacklogGate
 from aima_gateway.case_routes import CaseRoutes
 from aima_gateway.correction_routes import CorrectionRoutes
 from aima_gateway.dead_letter_routes import DeadLetterRoutes
@@ -59,6 +60,7 @@ class Gateway:
     ) -> None:
         self.keys = KeyStore(ports, settings.environment)
         self.admission = Admission(settings.limits)
+        self._gate = BacklogGate(ports, settings.backlog)
         self._ports = ports
         self._settings = settings
         self.embed_text = embed_text
@@ -128,10 +130,10 @@ class Gateway:
         ports, settings, audit = self._ports, self._settings, self._audit
         reading, requests = Reading(ports), Requests(ports)
         findings = Findings(reading, ports.objects)
-        checks = {"upload": self._replicas.alive, **self._checks}
+        checks = {"upload": self._replicas.alive, "backlog": self._gate.state, **self._checks}
         return (
             CaseRoutes(reading, self._events, self._replicas, self._idempotency, requests, audit, settings),
-            UploadRoutes(self._replicas),
+            UploadRoutes(self._replicas, self._gate),
             MediaRoutes(reading, findings, ports.objects, requests, audit),
             CorrectionRoutes(reading, findings, self.keys, self._idempotency, requests, audit),
             JobRoutes(reading, requests, audit, ports.clock),

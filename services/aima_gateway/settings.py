@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aima_common.errors import SettingsError
+from aima_gateway.backlog import BacklogLimits
 from aima_gateway.limits import Limits
+
+ADMISSION_SECONDS = 900.0
+"""How long work may have waited in a cluster before nothing more is taken in."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Settings:
     environment: str = "local"
     """Part of every key that is made here, so that a key of a test place is seen to be one."""
     limits: Limits = field(default_factory=Limits)
+    backlog: BacklogLimits = field(default_factory=BacklogLimits)
+    """On one machine nobody is kept from handing in what he has: it is his disk, and his patience."""
     stream_seconds: float = 3600.0
     """How long one stream of events lasts before its client has to come back."""
     poll_seconds: float = 1.0
@@ -38,6 +44,7 @@ class Settings:
                 port=int(environment.get("AIMA_GATEWAY_PORT", "8700")),
                 upload_urls=tuple(url.strip().rstrip("/") for url in environment["AIMA_UPLOAD_URLS"].split(",")),
                 environment=environment.get("AIMA_ENVIRONMENT", cls.environment),
+                backlog=BacklogLimits(float(environment.get("AIMA_ADMISSION_SECONDS") or ADMISSION_SECONDS)),
             )
         except KeyError as error:
             raise SettingsError(f"{error} is not set") from error

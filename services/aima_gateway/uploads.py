@@ -11,6 +11,7 @@ from yarl import URL
 
 from aima_common.problems import later
 from aima_gateway.answers import Handlers, actor
+from aima_gateway.backlog import BacklogGate
 
 CONNECT_SECONDS = 3.0
 AVOID_SECONDS = 5.0
@@ -125,21 +126,30 @@ class UploadReplicas:
 class UploadRoutes:
     """Everything that upload owns is passed on to it."""
 
-    def __init__(self, replicas: UploadReplicas) -> None:
+    def __init__(self, replicas: UploadReplicas, gate: BacklogGate) -> None:
         self._replicas = replicas
+        self._gate = gate
 
     def handlers(self) -> Handlers:
         """Map operations to what answers them."""
         passed_on = (
-            "upload",
             "upload_known",
             "show_upload",
             "upload_offset",
             "upload_part",
             "abort_upload",
+            "begin_direct_upload",
+            "link_direct_parts",
+            "complete_direct_upload",
             "change_case",
         )
-        return {"upload_capabilities": self.capabilities, **dict.fromkeys(passed_on, self._replicas.forward)}
+        own = {"upload_capabilities": self.capabilities, "upload": self.upload}
+        return {**own, **dict.fromkeys(passed_on, self._replicas.forward)}
+
+    async def upload(self, request: web.Request) -> web.StreamResponse:
+        # Asked before a byte is read: whoever has to come back has not sent the file in vain.
+        await self._gate.check(actor(request).tenant, request.query.get("case"))
+        return await self._replicas.forward(request)
 
     async def capabilities(self, request: web.Request) -> web.StreamResponse:
         headers = {"Tus-Resumable": "1.0.0", "Tus-Version": "1.0.0", "Tus-Extension": "creation,termination"}

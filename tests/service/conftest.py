@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import io
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ import pytest
 
 from aima_common import wiring
 from aima_common.ports import Ports
+from aima_common.ports.objects import Objects
 from aima_common.runtime import run
+from aima_gateway.backlog import BacklogLimits
 from aima_gateway.keys import Role
 from aima_gateway.service import Gateway
 from aima_gateway.settings import Settings as GatewaySettings
@@ -62,11 +65,15 @@ def bearer(key: str) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, limits: Limits | None = None) -> AsyncIterator[Doors]:
-    """Run both services until the context ends."""
-    async with wiring.embedded(folder) as ports:
+async def running(
+    folder: Path, limits: Limits | None = None, objects: Objects | None = None, backlog: BacklogLimits | None = None
+) -> AsyncIterator[Doors]:
+    """Run both services until the context ends, on these objects if any are given."""
+    settings = GatewaySettings(secret=SECRET, poll_seconds=0.05, backlog=backlog or BacklogLimits())
+    async with wiring.embedded(folder) as embedded:
+        ports = dataclasses.replace(embedded, objects=objects) if objects else embedded
         upload = Upload(ports, UploadSettings(secret=SECRET, limits=limits or Limits(), idle_seconds=5))
-        gateway = Gateway(ports, GatewaySettings(secret=SECRET, poll_seconds=0.05), upload_urls=lambda: _only(upload))
+        gateway = Gateway(ports, settings, upload_urls=lambda: _only(upload))
         life = asyncio.create_task(run(ports, upload, gateway))
         try:
             url = await _unless_ended(life, gateway.url())
