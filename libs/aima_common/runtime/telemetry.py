@@ -43,6 +43,8 @@ class _PatientStream:
 
 def configure_logs(level: str = "INFO", *, machine_readable: bool | None = None) -> None:
     """Send structured logs to standard error: JSON lines when nobody watches, colours when somebody does."""
+    # What it has to say reaches us as errors; by itself it repeats every attempt of a reconnection.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     as_json = not sys.stderr.isatty() if machine_readable is None else machine_readable
     renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     structlog.configure(
