@@ -15,6 +15,8 @@ class Collection:
     unique: tuple[tuple[str, ...], ...] = ()
     ordered: tuple[tuple[str, ...], ...] = ()
     """Fields that are searched together: by the first and the state, then by the others in this order."""
+    history: bool = True
+    """Whether every transition leaves a line; not where numbers change every second and nobody asks how they did."""
 
 
 JOB_STATES = ("ready", "leased", "done", "dead", "cancelled", "parked", "unschedulable", "unavailable")
@@ -25,7 +27,8 @@ RUN_TERMINAL = ("analysed", "rejected", "failed", "cancelled", "erased")
 COLLECTIONS: tuple[Collection, ...] = (
     Collection("cases", "upload", ("open", "cancelled"), ("name", "created_at")),
     Collection("uploads", "upload", ("open", "complete", "aborted"), ("case", "idempotency_key")),
-    Collection("items", "upload", ("accepted", "cancelled", "erased"), ("case", "medium", "ordinal")),
+    # What a tenant uploaded on a day is counted by when it was accepted.
+    Collection("items", "upload", ("accepted", "cancelled", "erased"), ("case", "medium", "ordinal", "accepted_at")),
     Collection("media", "upload", ("stored", "erased"), ("sha256",)),
     Collection("preparations", "preprocessing", ("preparing", "prepared", "rejected", "erased"), ("medium",)),
     Collection("runs", "scheduler", RUN_STATES, ("medium", "accepted_at")),
@@ -52,7 +55,8 @@ COLLECTIONS: tuple[Collection, ...] = (
     Collection("audits", "monitoring", ("clean", "violated"), ("at",)),
     Collection("keys", "gateway", ("active", "revoked"), ("digest",), unique=(("digest",),)),
     Collection("idempotency", "gateway", ("running", "answered"), ("expires_at",)),
-    Collection("counters", "gateway", ("open",), ()),
+    Collection("counters", "gateway", ("open",), history=False),
+    Collection("tenants", "gateway", ("open",)),
     Collection("leaderships", "whoever leads", ("open",)),
     Collection("installations", "every process", ("open",)),
     Collection("attempts", "every service", ("open",), ()),

@@ -46,6 +46,22 @@ class DocumentsPromise(TransitionsPromise):
         assert [entry.record.headers["ce.id"] for entry in await documents.outbox(limit=5)] == expected[:5]
         assert await documents.outbox(limit=0) == []
 
+    async def test_the_outbox_tells_since_when_its_oldest_entry_waits(self, documents: Documents) -> None:
+        assert await documents.outbox_since() is None
+        await documents.insert("media", Insert("m1", "acme", "stored", {}), outbox=[message("a")])
+        first = (await documents.outbox())[0]
+        await asyncio.sleep(0.003)
+        await documents.insert("jobs", job(), outbox=[message("b")])
+        since = await documents.outbox_since()
+        assert since is not None
+        assert abs((since - first.written_at).total_seconds()) < 0.5
+        await documents.published([first.token])
+        later = await documents.outbox_since()
+        assert later is not None
+        assert later > since
+        await documents.published([entry.token for entry in await documents.outbox()])
+        assert await documents.outbox_since() is None
+
     async def test_publishing_is_no_change_of_the_document(self, documents: Documents) -> None:
         await documents.insert("jobs", job(), outbox=[message("a")])
         before = await documents.load("jobs", "j1")
@@ -105,6 +121,13 @@ class DocumentsPromise(TransitionsPromise):
         for name in ("j1", "j2"):
             assert [line.version for line in lines if line.document == name] == [1, 2, 3, 4, 5, 6]
         assert await documents.history("media") == []
+
+    async def test_a_collection_of_counters_keeps_no_history(self, documents: Documents) -> None:
+        await documents.insert("counters", Insert("c1", "acme", "open", {"n": 0}))
+        await documents.transition("counters", "c1", change=Change(add={"n": 1}))
+        counted = await documents.load("counters", "c1")
+        assert counted is not None
+        assert (counted.body["n"], counted.version, await documents.history("counters")) == (1, 2, [])
 
     async def test_deleting_removes_everything_that_belongs_to_a_document(self, documents: Documents) -> None:
         for name in ("j1", "j2"):

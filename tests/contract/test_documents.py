@@ -30,7 +30,7 @@ class TestMongoDocuments(DocumentsPromise):
     def reopen(self, mongod_uri: str) -> Reopen:
         database = f"t{secrets.token_hex(8)}"
         # Fewer collections than there are, because making a file for every index takes mongod most of a second.
-        collections = [BY_NAME[name] for name in ("jobs", "keys", "media")]
+        collections = [BY_NAME[name] for name in ("jobs", "keys", "media", "counters")]
         return lambda: MongoDocuments.open(mongod_uri, database, collections=collections)
 
     @pytest.fixture

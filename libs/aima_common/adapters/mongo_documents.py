@@ -78,6 +78,7 @@ class MongoDocuments:
         self._own: dict[str, OutboxEntry] = {}
         self._swept_at = -leftover_seconds * random.random()
         self._collections = {collection.name: database[collection.name] for collection in collections}
+        self._keeps_history = {collection.name: collection.history for collection in collections}
         self._streams = database[STREAMS]
         self._listener: Callable[[], None] = lambda: None
 
@@ -158,7 +159,7 @@ class MongoDocuments:
         """Add a document once."""
         outgoing = _tokens(outbox)
         # An upsert that matches nothing, because only updates may read the store's clock.
-        change = pipelines.insertion(document, outgoing, inbox)
+        change = pipelines.insertion(document, outgoing, inbox, history=self._keeps_history[collection])
         try:
             with _translated():
                 await self._collections[collection].update_one(pipelines.absent(document.id), change, upsert=True)
@@ -180,12 +181,12 @@ class MongoDocuments:
         inbox: str | None = None,
     ) -> Transitioned:
         """Change one document with everything that belongs to it, in one atomic update."""
-        outgoing = _tokens(outbox)
+        outgoing, history = _tokens(outbox), self._keeps_history[collection]
         try:
             with _translated():
                 after = await self._collections[collection].find_one_and_update(
                     pipelines.expectation(document_id, expect, lease, inbox),
-                    pipelines.transition(change, lease, outgoing, inbox, release=release),
+                    pipelines.transition(change, lease, outgoing, inbox, release=release, history=history),
                     projection=pipelines.PUBLIC,
                     return_document=ReturnDocument.AFTER,
                 )
@@ -255,6 +256,13 @@ class MongoDocuments:
                 await self._collections[collection].bulk_write(changes, ordered=False)
         for token in tokens:
             self._own.pop(token, None)
+
+    async def outbox_since(self) -> datetime.datetime | None:
+        """Tell since when the oldest entry waits, whoever wrote it."""
+        names = list(self._collections)
+        with _translated():
+            found = await self._collections[names[0]].aggregate(pipelines.waiting_since(names)).to_list(1)
+        return found[0]["waiting_since"] if found else None
 
     async def history(self, collection: str, document_id: str | None = None) -> Sequence[HistoryLine]:
         """Read transitions, oldest first; of each document the newest `HISTORY_KEPT`."""

@@ -85,8 +85,9 @@ Outgoing = Mapping[str, Record]
 """Records to be told, by the tokens under which they wait."""
 
 
-def insertion(document: Insert, outbox: Outgoing, inbox: str | None) -> list[Stage]:
+def insertion(document: Insert, outbox: Outgoing, inbox: str | None, *, history: bool = True) -> list[Stage]:
     """Write a new document with everything that belongs to it."""
+    line = _line(1, None, _literal(document.state), 0, None, inbox, "$$NOW", None)
     whole: Stage = {
         "_id": _literal(document.id),
         "tenant": _literal(document.tenant),
@@ -98,7 +99,7 @@ def insertion(document: Insert, outbox: Outgoing, inbox: str | None) -> list[Sta
         "lease_until": None,
         "inbox": _literal([inbox] if inbox else []),
         "outbox": _entries(outbox, "$$NOW"),
-        "history": [_line(1, None, _literal(document.state), 0, None, inbox, "$$NOW", None)],
+        "history": [line] if history else [],
         "changed_at": "$$NOW",
     }
     if outbox:
@@ -126,7 +127,7 @@ def expectation(document_id: str, expect: Expect, lease: Lease | None, inbox: st
 
 
 def transition(
-    change: Change, lease: Lease | None, outbox: Outgoing, inbox: str | None, *, release: bool
+    change: Change, lease: Lease | None, outbox: Outgoing, inbox: str | None, *, release: bool, history: bool = True
 ) -> list[Stage]:
     """Write a transition. The first stage sees the document as it was before; the others change its body."""
     state = "$state" if change.state is None else _literal(change.state)
@@ -143,8 +144,9 @@ def transition(
         "holder": holder,
         "lease_until": until,
         "changed_at": AT,
-        "history": _newest("$history", [line], HISTORY_KEPT),
     }
+    if history:
+        fields["history"] = _newest("$history", [line], HISTORY_KEPT)
     if inbox:
         fields["inbox"] = _newest("$inbox", _literal([inbox]), INBOX_KEPT)
     if outbox:
@@ -218,6 +220,18 @@ def waiting(collections: Sequence[str], limit: int, older_than_seconds: float = 
         for collection, stages in zip(collections[1:], others, strict=True)
     ]
     return [*first, *unions, {"$sort": {"outbox.at": 1, "collection": 1, "_id": 1, "place": 1}}, {"$limit": limit}]
+
+
+def waiting_since(collections: Sequence[str]) -> list[Stage]:
+    """Find the oldest time since when any document of these collections has something to tell; run it on the first."""
+    own: list[Stage] = [
+        {"$match": {"waiting_since": {"$exists": True}}},
+        {"$sort": {"waiting_since": 1}},
+        {"$limit": 1},
+        {"$project": {"_id": 0, "waiting_since": 1}},
+    ]
+    unions = [{"$unionWith": {"coll": collection, "pipeline": own}} for collection in collections[1:]]
+    return [*own, *unions, {"$sort": {"waiting_since": 1}}, {"$limit": 1}]
 
 
 def _waiting_in(collection: str, limit: int, older_than_seconds: float) -> list[Stage]:

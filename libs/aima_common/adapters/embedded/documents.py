@@ -186,6 +186,12 @@ class SqliteDocuments:
         numbers = [(int(token),) for token in tokens]
         await self._database.write(lambda c: c.executemany("DELETE FROM outbox WHERE sequence=?", numbers))
 
+    async def outbox_since(self) -> datetime.datetime | None:
+        """Tell since when the oldest entry waits."""
+        query = "SELECT written_at FROM outbox ORDER BY sequence LIMIT 1"
+        row = await self._database.read(lambda c: c.execute(query).fetchone())
+        return _time(row[0]) if row else None
+
     async def history(self, collection: str, document_id: str | None = None) -> Sequence[HistoryLine]:
         """Read transitions, oldest first."""
         one, values = (" AND document=?", [collection, document_id]) if document_id else ("", [collection])
@@ -296,6 +302,8 @@ def _enqueue(c: sqlite3.Connection, collection: str, document: str, records: Seq
 
 
 def _log(c: sqlite3.Connection, collection: str, document: str, line: tuple[Any, ...]) -> None:
+    if not tables.declared(collection).history:
+        return
     columns = "collection, document, version, state_before, state_after, epoch, holder, inbox, at, lease_until"
     c.execute(f"INSERT INTO history({columns}) VALUES (?,?,?,?,?,?,?,?,?,?)", (collection, document, *line))  # noqa: S608
 
