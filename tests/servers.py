@@ -61,6 +61,13 @@ async def minio_server() -> AsyncIterator[Served]:
         yield served
 
 
+@pytest.fixture(params=["s3", pytest.param("minio", marks=pytest.mark.minio)])
+def any_s3_server(request: pytest.FixtureRequest) -> Served:
+    """Each S3 server in turn; MinIO with --minio only."""
+    served: Served = request.getfixturevalue(f"{request.param}_server")
+    return served
+
+
 @contextlib.contextmanager
 def standing_still(served: Served) -> Iterator[None]:
     """Let a server hang: it keeps its connections and answers nobody."""

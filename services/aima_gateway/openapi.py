@@ -7,7 +7,7 @@ from aima_gateway.table import ROUTES, Json, Query, Route
 
 TAGS = {
     "cases": "Named collections of files, the unit that people upload and read about.",
-    "uploads": "Files on their way in: whole, known already, or part by part (tus 1.0).",
+    "uploads": "Files on their way in: whole, known already, part by part (tus 1.0), or straight to the store.",
     "media": "Content, immutable, once per tenant however many items have it.",
     "jobs": "What is being done, and why it is not done yet.",
     "entities": "Things and phrases that return across media, numbered. Persons are none: nobody is recognised.",
@@ -27,6 +27,7 @@ PROBLEMS = {
     "413": "Too large.",
     "422": "Understood, and refused; the fields are named.",
     "429": "This client asks for too much; come back after Retry-After seconds.",
+    "501": "This installation cannot do that; the answer says what to do instead.",
     "503": "A part of AIMA is away or busy; come back after Retry-After seconds.",
     "507": "No room is left to store this.",
 }

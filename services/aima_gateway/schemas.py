@@ -99,6 +99,16 @@ ENTITY: Json = {
     "ordinal": {"type": "integer", "minimum": 1, "description": "The entity's number; it stays with it."},
     "media": {**COUNT, "description": "How many media it appears in."},
 }
+UPLOAD: Json = {
+    "id": STRING,
+    "state": one_of(["open", "complete", "aborted"]),
+    "case": STRING,
+    "item": nullable(STRING),
+    "medium": nullable(STRING),
+    "file_name": STRING,
+    "sha256": nullable(STRING),
+    "size_bytes": nullable(COUNT),
+}
 NAMED_ITEMS: Json = {"type": "array", "items": record({"id": STRING, "case": STRING, "file_name": STRING})}
 DEAD_LETTER: Json = {
     "id": STRING,
@@ -170,19 +180,14 @@ SCHEMAS: dict[str, Json] = {
     "Link": record({"url": STRING, "expires_at": TIME}),
     "Reason": record({"reason": STRING}, []),
     "Cancelled": record({"cancelled": {"type": "array", "items": STRING}}),
-    "Upload": record(
+    "Upload": record({**UPLOAD, "received_bytes": COUNT}, list(UPLOAD)),
+    "DirectUpload": record({**UPLOAD, "direct": nullable(record({"part_bytes": COUNT, "parts": COUNT}))}),
+    "DirectLinks": record(
         {
-            "id": STRING,
-            "state": one_of(["open", "complete", "aborted"]),
-            "case": STRING,
-            "item": nullable(STRING),
-            "medium": nullable(STRING),
-            "file_name": STRING,
-            "sha256": nullable(STRING),
-            "size_bytes": nullable(COUNT),
-            "received_bytes": COUNT,
-        },
-        ["id", "state", "case", "item", "medium", "file_name", "sha256", "size_bytes"],
+            "first": {**COUNT, "description": "Number of the part that the first link is for."},
+            "urls": {"type": "array", "items": STRING, "description": "One per part; PUT the part's bytes, no key."},
+            "expires_at": TIME,
+        }
     ),
     "Known": record({"case": STRING, "file_name": STRING, "sha256": STRING, "size_bytes": COUNT}),
     "Media": listing("media", "MediumInShort"),

@@ -87,11 +87,15 @@ UPLOADS = (
           query=UPLOAD_QUERY, headers=(KEY, Query("Upload-Length", "Begin an upload of this size in parts (tus)."),
                                        Query("Upload-Metadata", "case, filename, sha256 in tus' own form."))),
     Route("POST", "/v1/uploads/known", "upload_known", W, "Make an item of content that is here already; 404 when it is not", "uploads", "Upload", 201, "Known", headers=(KEY,)),
+    Route("POST", "/v1/uploads/direct", "begin_direct_upload", W, "Begin an upload whose parts go straight to the object store; 501 where it cannot be reached", "uploads", "DirectUpload", 201, "Known", headers=(KEY,)),
     Route("GET", "/v1/uploads/{upload}", "show_upload", W, "Show an upload", "uploads", "Upload"),
     Route("HEAD", "/v1/uploads/{upload}", "upload_offset", W, "Ask how much of an upload is here (tus)", "uploads"),
     Route("PATCH", "/v1/uploads/{upload}", "upload_part", W, "Send the next part of an upload (tus)", "uploads", None, 204, PART,
           headers=(Query("Upload-Offset", "Where the part begins.", required=True),)),
     Route("DELETE", "/v1/uploads/{upload}", "abort_upload", W, "Throw an unfinished upload away (tus)", "uploads", None, 204),
+    Route("GET", "/v1/uploads/{upload}/direct", "link_direct_parts", W, "Make links to PUT parts of a direct upload to; each works for a short time, for one part", "uploads", "DirectLinks",
+          query=(Query("first", "Number of the first part to make a link for.", {"type": "integer", "minimum": 1, "default": 1}),)),
+    Route("POST", "/v1/uploads/{upload}/direct/complete", "complete_direct_upload", W, "Put the parts together; the file is read and compared with its SHA-256 before it is accepted", "uploads", "Upload"),
 )  # fmt: skip
 
 READING = (

@@ -1,18 +1,22 @@
 """The moment an upload becomes an item: bytes durable, medium known, message on its way."""
 
+from collections.abc import Awaitable, Callable
+
 from aima_common import ids
 from aima_common.contracts.media import Confidentiality, ObjectReference, Priority, Profile
 from aima_common.contracts.messages import MediumUploaded
 from aima_common.contracts.telling import tell
 from aima_common.errors import TransientError
-from aima_common.ids import CaseId, ItemId, MediumId, Sha256, TenantId
+from aima_common.ids import CaseId, ItemId, MediumId, TenantId
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Document, Expect, Insert
-from aima_common.ports.objects import ResumableWriter
 from aima_common.problems import ProblemError, later
 from aima_upload import domain
 from aima_upload.domain import Content
+
+Keep = Callable[[str], Awaitable[None]]
+"""Makes the bytes that arrived the object of this key, durably."""
 
 
 class Acceptance:
@@ -28,24 +32,45 @@ class Acceptance:
         medium = await self._documents.load("media", ids.medium_id(TenantId(tenant), content.sha256))
         if medium is None or medium.state != "stored" or medium.body["size_bytes"] != content.size_bytes:
             return False
-        info = await self._objects.info(domain.original_key(tenant, content.sha256))
-        return info is not None and info.size_bytes == content.size_bytes
+        return await self._is_there(_original_of(medium))
 
-    async def accept(self, session: Document, content: Content, writer: ResumableWriter | None) -> dict[str, str | int]:
+    async def accept(
+        self, session: Document, content: Content, keep: Keep | None = None, *, key: str | None = None
+    ) -> dict[str, str | int]:
         """Make the upload an item; everything is durable on return.
 
-        Without a writer the bytes are in place already. Raises `ProblemError` (422) when the session
-        became an item with other bytes before, and (409) while the same medium is being erased.
+        `keep` makes the bytes the object of a key; it is not called where they are known to be in place. `key` names
+        where they lie already; what nobody comes to refer to, as the medium has its bytes elsewhere, is swept.
+        Raises `ProblemError` (422) when the session became an item with other bytes before, and (409) while the same
+        medium is being erased.
         """
         tenant = TenantId(session.tenant)
         medium = ids.medium_id(tenant, content.sha256)
         await self._refuse_while_erasing(medium)
-        if writer is not None:
-            await writer.finish(domain.original_key(tenant, content.sha256))
-        await self._keep_medium(tenant, medium, content)
-        item = await self._keep_item(session, medium, content)
+        place = key or domain.original_key(tenant, content.sha256)
+        elsewhere = await self._kept_elsewhere(medium, place)
+        if elsewhere is None:
+            if keep is not None:
+                await keep(place)
+            offered = ObjectReference(key=place, sha256=content.sha256, size_bytes=content.size_bytes)
+            original = await self._keep_medium(tenant, medium, offered)
+        else:
+            original = elsewhere
+        item = await self._keep_item(session, medium, content, original)
         await self._withdraw_if_erased(item, medium)
         return {"item": item, "medium": medium, "sha256": content.sha256, "size_bytes": content.size_bytes}
+
+    async def _kept_elsewhere(self, medium: MediumId, place: str) -> ObjectReference | None:
+        """Tell where a medium's bytes lie, whole, if that is not the place that is meant for them now."""
+        known = await self._documents.load("media", medium)
+        if known is None or known.state != "stored":
+            return None
+        original = _original_of(known)
+        return original if original.key != place and await self._is_there(original) else None
+
+    async def _is_there(self, original: ObjectReference) -> bool:
+        info = await self._objects.info(original.key)
+        return info is not None and info.size_bytes == original.size_bytes
 
     async def _refuse_while_erasing(self, medium: MediumId) -> None:
         known = await self._documents.load("media", medium)
@@ -54,20 +79,32 @@ class Acceptance:
         if await self._documents.count("erasures", {"medium": medium, "state": "requested"}):
             raise _being_erased()
 
-    async def _keep_medium(self, tenant: TenantId, medium: MediumId, content: Content) -> None:
-        key = domain.original_key(tenant, content.sha256)
-        reference = ObjectReference(key=key, sha256=content.sha256, size_bytes=content.size_bytes)
+    async def _keep_medium(self, tenant: TenantId, medium: MediumId, offered: ObjectReference) -> ObjectReference:
+        """Make the medium, or find it; return where its bytes lie."""
         body = {
-            "sha256": content.sha256,
-            "size_bytes": content.size_bytes,
-            "object": reference.model_dump(mode="json"),
+            "sha256": offered.sha256,
+            "size_bytes": offered.size_bytes,
+            "object": offered.model_dump(mode="json"),
             "stored_at": self._clock.now().isoformat(),
         }
-        if not await self._documents.insert("media", Insert(medium, tenant, "stored", body)):
-            again = Change("stored", {"stored_at": body["stored_at"]})
-            await self._documents.transition("media", medium, expect=Expect(state="erased"), change=again)
+        if await self._documents.insert("media", Insert(medium, tenant, "stored", body)):
+            return offered
+        known = await self._documents.load("media", medium)
+        if known is None:
+            raise TransientError("the medium vanished while it was made")
+        original = _original_of(known)
+        if known.state == "stored" and (original == offered or await self._is_there(original)):
+            return original
+        # It was erased, or its bytes were lost: these take their place.
+        again = Change("stored", {"stored_at": body["stored_at"], "object": body["object"]})
+        expect = Expect(state=known.state, version=known.version)
+        if not (await self._documents.transition("media", medium, expect=expect, change=again)).applied:
+            raise TransientError("the medium changed while it was made")
+        return offered
 
-    async def _keep_item(self, session: Document, medium: MediumId, content: Content) -> ItemId:
+    async def _keep_item(
+        self, session: Document, medium: MediumId, content: Content, original: ObjectReference
+    ) -> ItemId:
         item = ids.item_id(CaseId(session.body["case"]), int(session.body["ordinal"]))
         body = {
             "case": session.body["case"],
@@ -79,7 +116,7 @@ class Acceptance:
             "upload": session.id,
             "accepted_at": self._clock.now().isoformat(),
         }
-        told = await self._uploaded(session, item, medium, content)
+        told = await self._uploaded(session, item, medium, original)
         if not await self._documents.insert("items", Insert(item, session.tenant, "accepted", body), outbox=[told]):
             before = await self._documents.load("items", item)
             if before is None:
@@ -88,15 +125,14 @@ class Acceptance:
                 raise domain.key_reused()
         return item
 
-    async def _uploaded(self, session: Document, item: ItemId, medium: MediumId, content: Content) -> Record:
+    async def _uploaded(self, session: Document, item: ItemId, medium: MediumId, original: ObjectReference) -> Record:
         case = await self._documents.load("cases", session.body["case"])
         options = case.body["options"] if case else domain.CaseOptions().body()
-        key = domain.original_key(session.tenant, content.sha256)
         message = MediumUploaded(
             case=session.body["case"],
             item=item,
             medium=medium,
-            original=ObjectReference(key=key, sha256=Sha256(content.sha256), size_bytes=content.size_bytes),
+            original=original,
             priority=Priority(options["priority"]),
             deadline=options["deadline"],
             confidentiality=Confidentiality(options["confidentiality"]),
@@ -110,6 +146,10 @@ class Acceptance:
         if known is not None and known.state == "erased":
             await self._documents.transition("items", item, expect=Expect("accepted"), change=Change("erased"))
             raise _being_erased()
+
+
+def _original_of(medium: Document) -> ObjectReference:
+    return ObjectReference.model_validate(medium.body["object"])
 
 
 def _being_erased() -> ProblemError:

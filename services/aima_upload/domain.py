@@ -227,6 +227,14 @@ def original_key(tenant: str, digest: str) -> str:
     return f"t/{tenant}/originals/{digest}"
 
 
+def direct_key(tenant: str, digest: str, session: str) -> str:
+    """Tell under which key bytes lie that a client sent past us: beside those of the same name, never in their place.
+
+    Until they were read nobody knows whether they are what their name says.
+    """
+    return f"{original_key(tenant, digest)}.{session}"
+
+
 def _choice(
     merged: Mapping[str, Any], field: str, choices: type[Choice], default: Choice, errors: list[FieldError]
 ) -> Choice:

@@ -16,6 +16,7 @@ from aima_common.errors import AimaError, MalformedMessageError
 from aima_common.ports.documents import Document
 from aima_common.problems import CONTENT_TYPE, Problem, from_error, refuse
 from aima_upload import domain
+from aima_upload.direct import write_of
 from aima_upload.domain import Declared
 from aima_upload.intake import Intake
 
@@ -63,10 +64,13 @@ def application(intake: Intake) -> web.Application:
             web.options("/v1/uploads", routes.capabilities),
             web.post("/v1/uploads", routes.upload),
             web.post("/v1/uploads/known", routes.known),
+            web.post("/v1/uploads/direct", routes.begin_direct),
             web.get("/v1/uploads/{upload}", routes.show, allow_head=False),
             web.head("/v1/uploads/{upload}", routes.offset),
             web.patch("/v1/uploads/{upload}", routes.append),
             web.delete("/v1/uploads/{upload}", routes.abort),
+            web.get("/v1/uploads/{upload}/direct", routes.link_direct, allow_head=False),
+            web.post("/v1/uploads/{upload}/direct/complete", routes.complete_direct),
         ]
     )
     return app
@@ -105,13 +109,23 @@ class Routes:
         return _json(upload_body(done), 201, {"Location": f"/v1/uploads/{done.id}"})
 
     async def known(self, request: web.Request) -> web.Response:
-        asked = await _object(request)
-        size = asked.get("size_bytes")
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            raise refuse(422, "bad_size", "size_bytes is not a number of bytes", "Send the size of the file.")
-        declared = _declared(request, {name: str(value) for name, value in asked.items()}, size)
-        done = await self._intake.known(_tenant(request), declared)
+        done = await self._intake.known(_tenant(request), await _declared_in_body(request))
         return _json(upload_body(done), 201, {"Location": f"/v1/uploads/{done.id}"})
+
+    async def begin_direct(self, request: web.Request) -> web.Response:
+        session = await self._intake.direct.begin(_tenant(request), await _declared_in_body(request))
+        write = write_of(session)
+        parts = {"part_bytes": write.part_bytes, "parts": write.parts} if write and session.state == "open" else None
+        body = {**upload_body(session), "direct": parts}
+        return _json(body, 201, {"Location": f"/v1/uploads/{session.id}"})
+
+    async def link_direct(self, request: web.Request) -> web.Response:
+        first = domain.byte_count(request.query.get("first", "1")) or 0
+        links = await self._intake.direct.links(await self._session(request), first)
+        return _json(links, headers={"Cache-Control": "no-store"})
+
+    async def complete_direct(self, request: web.Request) -> web.Response:
+        return _json(upload_body(await self._intake.direct.complete(await self._session(request))))
 
     async def show(self, request: web.Request) -> web.Response:
         session = await self._session(request)
@@ -181,6 +195,14 @@ def _declared(request: web.Request, given: dict[str, str], size_bytes: int | Non
         sha256=domain.sha256(given.get("sha256")),
         idempotency_key=domain.idempotency_key(request.headers.get("Idempotency-Key")),
     )
+
+
+async def _declared_in_body(request: web.Request) -> Declared:
+    asked = await _object(request)
+    size = asked.get("size_bytes")
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise refuse(422, "bad_size", "size_bytes is not a number of bytes", "Send the size of the file.")
+    return _declared(request, {name: str(value) for name, value in asked.items()}, size)
 
 
 async def _body(request: web.Request) -> AsyncIterator[bytes]:

@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import structlog
 
 from aima_common.errors import TransientError, UnavailableError
 from aima_common.ports import Ports
 from aima_common.ports.documents import Document
-from aima_common.ports.objects import ResumableWriter
+from aima_common.ports.objects import ResumableWriter, Sink, Writer
 from aima_common.problems import ProblemError, refuse
 from aima_upload import domain
 from aima_upload.acceptance import Acceptance
 from aima_upload.cases import Cases
+from aima_upload.direct import DirectUploads
 from aima_upload.domain import Content, Declared
 from aima_upload.reception import Reception
 from aima_upload.sessions import Sessions, declared_in
@@ -33,6 +35,7 @@ class Intake:
         self.sessions = Sessions(ports)
         self._objects = ports.objects
         self._acceptance = Acceptance(ports)
+        self.direct = DirectUploads(ports, settings, self.sessions, self._acceptance)
         self._underway: dict[str, Reception] = {}
 
     async def upload(self, tenant: str, declared: Declared, chunks: AsyncIterator[bytes]) -> Document:
@@ -45,17 +48,20 @@ class Intake:
         session = await self.sessions.begin(tenant, declared)
         if session.state == "complete":
             return await self._compare(session, chunks)
+        key = domain.original_key(tenant, declared.sha256) if declared.sha256 else None
         async with self.sessions.turn(session) as mine:
-            # Whatever an earlier, interrupted request left is not of this one.
-            await (await self._objects.writer(mine.id)).abort()
-            writer = await self._objects.writer(mine.id)
-            reception = self._reception(writer)
+            writer = await self._objects.create(key)
             try:
+                reception = self._reception(writer)
                 await reception.take(chunks)
-                return await self._finish(mine, declared, reception, writer)
-            except BaseException:
+                content = reception.content()
+                domain.check_complete(declared, content)
+                finish = partial(writer.finish, sha256=content.sha256)
+                outcome = await self._acceptance.accept(mine, content, finish)
+            finally:
                 await asyncio.shield(_abandon(writer))
-                raise
+            await self.direct.forget(mine)
+            return await self.sessions.complete(mine, outcome)
 
     async def known(self, tenant: str, declared: Declared) -> Document:
         """Make an item of content that this tenant sent before; raise `ProblemError` (404) otherwise."""
@@ -68,7 +74,7 @@ class Intake:
         if session.state == "complete":
             return session
         async with self.sessions.turn(session) as mine:
-            outcome = await self._acceptance.accept(mine, content, None)
+            outcome = await self._acceptance.accept(mine, content)
             return await self.sessions.complete(mine, outcome)
 
     async def begin(self, tenant: str, declared: Declared) -> Document:
@@ -113,8 +119,9 @@ class Intake:
         if not await self.sessions.abort(session):
             raise refuse(409, "in_progress", "this upload is complete or being written", "Wait, or erase the medium.")
         await _abandon(await self._objects.writer(session.id))
+        await self.direct.forget(session)
 
-    def _reception(self, writer: ResumableWriter | None) -> Reception:
+    def _reception(self, writer: Sink | None) -> Reception:
         return Reception(writer, self.settings.limits, self.settings.idle_seconds)
 
     async def _resumed(self, mine: Document, writer: ResumableWriter) -> Reception:
@@ -122,7 +129,7 @@ class Intake:
         reception = self._underway.pop(mine.id, None)
         if reception is None or not reception.continues(writer, size):
             reception = self._reception(writer)
-            await reception.resume()
+            await reception.resume(writer)
         return reception
 
     def _remember(self, mine: Document, reception: Reception) -> None:
@@ -144,11 +151,13 @@ class Intake:
         domain.check_complete(declared, content)
         if await writer.size() != content.size_bytes:
             raise UnavailableError("other bytes than those that were hashed are in the upload", code="upload_mixed")
-        outcome = await self._acceptance.accept(mine, content, writer)
+        outcome = await self._acceptance.accept(mine, content, writer.finish)
+        await _abandon(writer)
+        await self.direct.forget(mine)
         return await self.sessions.complete(mine, outcome)
 
 
-async def _abandon(writer: ResumableWriter) -> None:
+async def _abandon(writer: Writer | ResumableWriter) -> None:
     try:
         await writer.abort()
     except TransientError as error:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from aima_common.ids import Sha256
-from aima_common.ports.objects import ResumableWriter
+from aima_common.ports.objects import ResumableWriter, Sink
 from aima_common.problems import refuse
 from aima_upload import domain
 from aima_upload.domain import Content, Limits
@@ -31,19 +31,18 @@ class Reception:
     Without a writer the bytes are only hashed: to see whether a repeated request is the same one.
     """
 
-    def __init__(self, writer: ResumableWriter | None, limits: Limits, idle_seconds: float) -> None:
+    def __init__(self, writer: Sink | None, limits: Limits, idle_seconds: float) -> None:
         self._writer = writer
         self._limits = limits
         self._idle_seconds = idle_seconds
         self._hash: Hash = hashlib.sha256()
         self.received = 0
 
-    async def resume(self) -> None:
+    async def resume(self, writer: ResumableWriter) -> None:
         """Hash what the writer holds from an earlier request."""
-        if self._writer is not None:
-            async for chunk in self._writer.read_back():
-                await asyncio.to_thread(self._hash.update, chunk)
-                self.received += len(chunk)
+        async for chunk in writer.read_back():
+            await asyncio.to_thread(self._hash.update, chunk)
+            self.received += len(chunk)
 
     def continues(self, writer: ResumableWriter, size_bytes: int) -> bool:
         """Tell whether this is what lies in `writer`, and go on with it."""

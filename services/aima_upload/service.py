@@ -70,7 +70,9 @@ class Upload:
             await documents.transition("items", item.id, expect=Expect(state=("accepted", "cancelled")), change=forget)
             # The session knows the name, too; and whoever sends the file again means it.
             await documents.delete("uploads", str(item.body.get("upload")))
-        await self._ports.objects.delete(domain.original_key(envelope.tenant, known.body["sha256"]))
+        # Wherever the bytes lie; a client may have put them there a second time, unasked for.
+        async for info in self._ports.objects.list(domain.original_key(envelope.tenant, known.body["sha256"])):
+            await self._ports.objects.delete(info.key)
         told = self._part_erased(envelope)
         await documents.transition("media", medium, expect=Expect(state="erased"), outbox=[told], inbox=envelope.id)
 
@@ -81,6 +83,8 @@ class Upload:
                 for session in await self.intake.sessions.forgotten(self._settings.session_seconds):
                     await self.intake.abort(session)
                     log.info("upload_swept", upload=session.id)
+                # What no session knows of any more: its process died between the one and the other.
+                await self._ports.objects.sweep(2 * self._settings.session_seconds)
             except AimaError as error:
                 log.warning("sweep_failed", service=self.name, reason=str(error))
             await self._ports.clock.sleep(SWEEP_SECONDS)

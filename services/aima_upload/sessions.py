@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from aima_common.errors import StaleLeaseError, TransientError
@@ -74,6 +74,15 @@ class Sessions:
             raise StaleLeaseError(f"upload {session.id} was taken over")
         return done.document
 
+    async def note_direct(self, mine: Document, write: Mapping[str, Any] | None) -> Document:
+        """Write down the direct write of a session, or that it has none any more."""
+        expect = Expect(state="open", epoch=mine.epoch)
+        change = Change(set={"direct": dict(write) if write else None})
+        done = await self._documents.transition("uploads", mine.id, expect=expect, change=change)
+        if not done.applied or done.document is None:
+            raise StaleLeaseError(f"upload {mine.id} was taken over")
+        return done.document
+
     async def abort(self, session: Document) -> bool:
         """Give a session up; False when it is complete or being written."""
         expect = Expect(state="open", version=session.version)
@@ -100,6 +109,7 @@ class Sessions:
             "declared_size_bytes": declared.size_bytes,
             "ordinal": ordinal,
             "touched_at": self._clock.now().timestamp(),
+            "direct": None,
             "sha256": None,
             "size_bytes": None,
             "item": None,
