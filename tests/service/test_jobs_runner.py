@@ -400,3 +400,19 @@ async def test_while_the_store_is_away_claiming_waits_and_goes_on_afterwards(
     async with running(stage, work, slots=1):
         await state_becomes(stage, "job", "done")
     assert attempts == 4
+
+
+async def test_a_store_that_will_never_take_a_claim_ends_the_loop(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refusing(self: Ledger, job: Document) -> Held | None:
+        raise PermanentError("no such collection")
+
+    async def work(held: Held) -> Done:
+        return Done()
+
+    monkeypatch.setattr(Ledger, "claim", refusing)
+    await add(stage, "job")
+    with pytest.raises(PermanentError, match="no such collection"):
+        async with asyncio.timeout(10):
+            await JobRunner(stage.ledger, JobKind.FUSE, work, slots=1).run()

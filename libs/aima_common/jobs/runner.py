@@ -67,6 +67,8 @@ class JobRunner:
         self._claiming: set[str] = set()
         self._committing: set[str] = set()
         self._stopping = False
+        self._broken: Exception | None = None
+        """What made claiming impossible and is not going to pass."""
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -81,10 +83,13 @@ class JobRunner:
 
     async def run(self) -> None:
         """Claim and run jobs until cancelled; then give back what is unfinished."""
+        self._stopping = False
         try:
             while True:
                 self._wake.clear()
                 pause = await self._fill()
+                if self._broken:
+                    raise self._broken
                 # Not `wait_for`: before Python 3.12 it swallows a cancellation that comes together with the answer.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
@@ -166,6 +171,9 @@ class JobRunner:
             held = await self._ledger.claim(job)
         except TransientError as error:
             self._wait_for_store(error)
+            return None
+        except Exception as error:  # noqa: BLE001 - the loop ends with it, and not this one attempt
+            self._broken = error
             return None
         finally:
             self._claiming.discard(job.id)
