@@ -1,19 +1,38 @@
 """The store's time is asked for now and again, and carried on in between."""
 
 import datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 from aima_common.adapters.embedded.documents import SqliteDocuments
 from aima_common.jobs.store_time import TRUSTED_SECONDS, StoreTime
-from tests.simulation.lease_model import VirtualClock
 
 
-def ahead(clock: VirtualClock, seconds: float) -> datetime.datetime:
+@dataclass
+class MovedClock:
+    """Time that only the test moves."""
+
+    seconds: float
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(self.seconds, datetime.UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+def ahead(clock: MovedClock, seconds: float) -> datetime.datetime:
     return clock.now() + datetime.timedelta(seconds=seconds)
 
 
 async def test_between_two_answers_the_own_clock_counts_on_from_the_stores_time(tmp_path: Path) -> None:
-    own, stores = VirtualClock(1_000.0), VirtualClock(5_000.0)
+    own, stores = MovedClock(1_000.0), MovedClock(5_000.0)
     async with SqliteDocuments.open(tmp_path / "documents.db", clock=stores) as documents:
         time = StoreTime(documents, own)
         assert await time.now() == stores.now()
@@ -22,7 +41,7 @@ async def test_between_two_answers_the_own_clock_counts_on_from_the_stores_time(
 
 
 async def test_an_answer_that_is_too_old_is_not_relied_upon(tmp_path: Path) -> None:
-    own, stores = VirtualClock(1_000.0), VirtualClock(5_000.0)
+    own, stores = MovedClock(1_000.0), MovedClock(5_000.0)
     async with SqliteDocuments.open(tmp_path / "documents.db", clock=stores) as documents:
         time = StoreTime(documents, own)
         await time.now()
