@@ -12,12 +12,28 @@ from aima_common.errors import (
     StaleLeaseError,
     StorageFullError,
     TransientError,
+    UnavailableError,
 )
 
 CONTENT_TYPE = "application/problem+json"
 
 RETRY_SECONDS = 5
 """When to come back where nothing better is known: a restart of a store takes about this long."""
+
+
+STORES = {
+    "mongodb": "the document store (MongoDB)",
+    "kafka": "the bus (Kafka)",
+    "s3": "the object store (S3)",
+    "s3_login": "the object store (S3)",
+    "vectors": "the vector store",
+    "vector_process_gone": "the vector store",
+    "closed": "the document store",
+    "documents_slow": "the document store",
+    "counter_slow": "the document store",
+    "storage_failed": "the disk",
+}
+"""What is away when an error has this code; the error's own words name machines, and are for the log."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +94,11 @@ def later(status: int, code: str, detail: str, seconds: int = RETRY_SECONDS) -> 
     return ProblemError(Problem(status, code, detail, remedy, retry_after_seconds=seconds))
 
 
+def away(error: TransientError) -> str:
+    """Say what is away, for somebody outside."""
+    return f"{STORES[error.code]} is away or does not answer" if error.code in STORES else str(error)
+
+
 def from_error(error: AimaError) -> Problem:
     """Translate an error for a client; the store's own words are for people who can act on them."""
     if isinstance(error, ProblemError):
@@ -88,6 +109,10 @@ def from_error(error: AimaError) -> Problem:
         return Problem(507, "storage_full", "There is no room left to store this.", remedy, (), wait)
     if isinstance(error, ObjectMissingError):
         return Problem(404, "not_found", "The bytes are not here.", "They may have been erased; upload the file again.")
+    if isinstance(error, UnavailableError) and error.code in STORES:
+        wait = round(error.retry_after_seconds or RETRY_SECONDS)
+        detail = f"{away(error)}; what was accepted is not lost, and waits"
+        return Problem(503, "store_away", detail, f"Try again in {wait} s.", (), wait)
     if isinstance(error, TransientError | StaleLeaseError):
         seconds = error.retry_after_seconds if isinstance(error, TransientError) else None
         wait = round(seconds or RETRY_SECONDS)

@@ -56,6 +56,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "AIMA_ADMISSION_SECONDS", "age of waiting work above which uploads are refused; 0: never", "gateway", "900"
     ),
+    Setting(
+        "AIMA_TENANT_REQUESTS_PER_SECOND", "requests of one tenant through all gateways; 0: no limit", "gateway", "400"
+    ),
+    Setting("AIMA_TENANT_UPLOADS_AT_ONCE", "uploads of one tenant under way; 0: no limit", "gateway", "64"),
+    Setting("AIMA_TENANT_ITEMS_PER_DAY", "items of one tenant accepted in a day of UTC; 0: no limit", "gateway", "0"),
+    Setting("AIMA_TENANT_BYTES_PER_DAY", "bytes of those items; 0: no limit", "gateway", "0"),
     Setting("AIMA_ENVIRONMENT", "part of every key, so that a test key is seen to be one", "gateway", "local"),
     Setting("AIMA_UPLOAD_HOST", "address that gateways reach upload at", "upload", "127.0.0.1"),
     Setting("AIMA_UPLOAD_PORT", "port of the same; 0 takes a free one", "upload", "8701"),

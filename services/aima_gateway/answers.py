@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from aima_common.contracts.codec import dumps, loads
 from aima_common.errors import MalformedMessageError
@@ -69,8 +69,17 @@ async def json_object(request: web.Request, *, optional: bool = False) -> dict[s
     return value
 
 
+async def invite_body(request: web.Request) -> None:
+    """Let a client that asked first (Expect: 100-continue) send its body: whatever could refuse it has not."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # These bytes are not the answer's; aiohttp's own handler of Expect does the same.
+        request.writer.output_size = 0
+
+
 async def raw_body(request: web.Request) -> bytes:
     """Read a small body; raise `ProblemError` (408) when it does not come."""
+    await invite_body(request)
     try:
         async with asyncio.timeout(READ_SECONDS):
             return await request.read()

@@ -1,29 +1,19 @@
-"""Whether more can be taken in: by the age of the oldest work that waits, so that a slow stage slows its clients down.
+"""Whether more can be taken in: by how long work has waited, so that a slow stage slows its clients down. Pure.
 
 Work that is accepted is never lost, but it must not pile up without end either. Reads are always answered.
+
+A class of urgency is held up by what goes before it: waiting work of its own class and of more urgent ones. So a large
+batch closes the door to more of its kind, and whoever waits for an answer still comes in.
 """
 
-import datetime
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 
 from aima_common.contracts.media import Priority
-from aima_common.jobs import JobKind
-from aima_common.ports import Ports
-from aima_common.ports.documents import Document
-from aima_common.problems import later
 
-LOOK_SECONDS = 1.0
-"""How old an answer of the store may be: one look serves all requests of a second."""
-
-HEAD = 10
-"""Jobs at the head of each queue that are looked at; those that wait on purpose are passed over."""
-
-QUEUES = (JobKind.PREPARE, JobKind.ANALYSE)
-"""What uploads turn into; folding and writing follow by themselves."""
-
-URGENT = frozenset({Priority.HIGH, Priority.CRITICAL})
+URGENCY = tuple(Priority)
+"""Classes, the most urgent first."""
 
 
 @dataclass(frozen=True)
@@ -31,110 +21,78 @@ class BacklogLimits:
     """When the door for uploads closes, and when it opens again."""
 
     oldest_seconds: float = 0.0
-    """Age of the oldest waiting job above which nothing more is taken in; 0 is no limit."""
+    """How long work may wait before nothing more of its class is taken in; 0 is no limit."""
+    fewest: int = 20
+    """So many jobs must have waited for so long: a few that are stuck are no backlog."""
     reopened_share: float = 0.7
-    """Part of that age below which the door opens again, so that it does not flutter."""
-    fewest: int = 50
-    """With fewer jobs waiting the door stays open: one that is stuck is no backlog."""
-    urgent_factor: float = 4.0
-    """How many times older the work may be while cases of priority high and above are still taken in."""
+    """Part of a limit below which the door opens again, so that it does not flutter."""
+    outbox_seconds: float = 60.0
+    """How long a message may wait to be told, where there is a limit at all: by then the bus is away or behind."""
 
 
 @dataclass(frozen=True)
-class Backlog:
+class Waiting:
     """What waits now."""
 
-    oldest_seconds: float = 0.0
-    waiting: int = 0
+    ages: Mapping[Priority, Sequence[float]] = field(default_factory=dict)
+    """Of each class, for how long its oldest jobs could have begun, in seconds; of each class the `fewest` oldest."""
+    outbox_seconds: float = 0.0
+    """For how long the oldest message has waited to be told."""
+
+    def held_up(self, fewest: int) -> dict[Priority, float]:
+        """Tell for each class for how long `fewest` jobs have waited that go before new work; 0 where fewer wait."""
+        before = accumulate((sorted(self.ages.get(one, ())) for one in URGENCY), lambda all_, more: [*all_, *more])
+        oldest_first = (sorted(ages, reverse=True) for ages in before)
+        return {
+            one: ages[fewest - 1] if len(ages) >= fewest else 0.0
+            for one, ages in zip(URGENCY, oldest_first, strict=True)
+        }
 
 
-def is_closed(backlog: Backlog, limits: BacklogLimits, *, was_closed: bool, urgent: bool = False) -> bool:
-    """Decide whether the door is closed. Pure."""
-    if not limits.oldest_seconds or backlog.waiting < limits.fewest:
-        return False
-    limit = limits.oldest_seconds * (limits.urgent_factor if urgent else 1.0)
-    return backlog.oldest_seconds > limit * (limits.reopened_share if was_closed else 1.0)
+@dataclass(frozen=True)
+class Door:
+    """Which classes are asked to come back, and why."""
+
+    closed: frozenset[Priority] = frozenset()
+    held_up: Mapping[Priority, float] = field(default_factory=dict)
+    outbox_seconds: float = 0.0
+    bus_is_behind: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every class may come in."""
+        return not self.closed and not self.bus_is_behind
+
+    def reason(self, priority: Priority) -> str | None:
+        """Tell why work of this class has to come back later; None when it may come in."""
+        if self.bus_is_behind:
+            return f"messages have waited for {self.outbox_seconds:.0f} s to be told"
+        if priority in self.closed:
+            return f"work has waited for {self.held_up[priority]:.0f} s already"
+        return None
+
+    def told(self) -> str:
+        """Say in one line who is asked to come back; "open" when nobody is."""
+        if self.is_open:
+            return "open"
+        first = Priority.CRITICAL if self.bus_is_behind else min(self.closed, key=URGENCY.index)
+        return f"uploads of priority {first} and below are asked to come back: {self.reason(first)}"
 
 
-def come_back_seconds(backlog: Backlog, limits: BacklogLimits, jitter: float) -> int:
+def door_after(waiting: Waiting, limits: BacklogLimits, before: Door) -> Door:
+    """Decide whom the door is open for now, given for whom it was."""
+    if not limits.oldest_seconds:
+        return Door()
+    held_up = waiting.held_up(limits.fewest)
+    closed = {one for one in URGENCY if _over(held_up[one], limits.oldest_seconds, limits, was=one in before.closed)}
+    behind = _over(waiting.outbox_seconds, limits.outbox_seconds, limits, was=before.bus_is_behind)
+    return Door(frozenset(closed), held_up, waiting.outbox_seconds, behind)
+
+
+def come_back_seconds(waited: float, limit: float, jitter: float) -> int:
     """Say when to try again: the further behind, the later, from 2 s up to 60; `jitter` in 0..1 spreads the clients."""
-    behind = backlog.oldest_seconds - limits.oldest_seconds * limits.reopened_share
-    return round(min(60.0, max(2.0, behind / 2)) * (1.0 + jitter / 2))
+    return round(min(60.0, max(2.0, (waited - limit) / 2)) * (1.0 + jitter / 2))
 
 
-class BacklogGate:
-    """The door, as one gateway process sees it."""
-
-    def __init__(
-        self,
-        ports: Ports,
-        limits: BacklogLimits,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        self._documents = ports.documents
-        self._monotonic = ports.clock.monotonic
-        self._limits = limits
-        self._jitter = jitter
-        self._seen = Backlog()
-        self._looked_at: float | None = None
-        self._closed = False
-
-    async def check(self, tenant: str, case: str | None) -> None:
-        """Raise `ProblemError` (503) while too much waits for an upload to this case to be taken in."""
-        if not self._limits.oldest_seconds:
-            return
-        await self._look()
-        if not self._closed:
-            return
-        if await self._urgent(tenant, case) and not is_closed(self._seen, self._limits, was_closed=False, urgent=True):
-            return
-        seconds = come_back_seconds(self._seen, self._limits, self._jitter())
-        raise later(503, "backlog", f"work waits for {self._seen.oldest_seconds:.0f} s already", seconds)
-
-    async def state(self) -> str:
-        """Tell "ok", or that uploads are asked to come back."""
-        if self._limits.oldest_seconds:
-            await self._look()
-        return (
-            "ok"
-            if not self._closed
-            else f"uploads are asked to come back: work waits {self._seen.oldest_seconds:.0f} s"
-        )
-
-    async def _look(self) -> None:
-        now = self._monotonic()
-        if self._looked_at is not None and now - self._looked_at < LOOK_SECONDS:
-            return
-        self._looked_at = now
-        self._seen = await self._backlog()
-        self._closed = is_closed(self._seen, self._limits, was_closed=self._closed)
-
-    async def _backlog(self) -> Backlog:
-        now = await self._documents.now()
-        oldest = 0.0
-        for kind in QUEUES:
-            for priority in Priority:
-                wanted = {"kind": kind.value, "state": "ready", "priority": priority.value}
-                head = await self._documents.find("jobs", wanted, order=["submitted_at"], limit=HEAD)
-                oldest = max(oldest, _oldest(head, now))
-        if oldest <= self._limits.oldest_seconds * self._limits.reopened_share:
-            # The usual answer; how many wait is counted only where it matters.
-            return Backlog(oldest)
-        kinds = {"kind": [kind.value for kind in QUEUES], "state": "ready"}
-        return Backlog(oldest, await self._documents.count("jobs", kinds))
-
-    async def _urgent(self, tenant: str, case: str | None) -> bool:
-        found = await self._documents.load("cases", case) if case else None
-        return found is not None and found.tenant == tenant and found.body["options"]["priority"] in URGENT
-
-
-def _oldest(head: Sequence[Document], now: datetime.datetime) -> float:
-    """Tell for how long the first of these jobs that may start has waited."""
-    for job in head:
-        since = max(
-            datetime.datetime.fromisoformat(job.body["submitted_at"]),
-            datetime.datetime.fromisoformat(job.body["not_before"]),
-        )
-        if since <= now:
-            return (now - since).total_seconds()
-    return 0.0
+def _over(age: float, limit: float, limits: BacklogLimits, *, was: bool) -> bool:
+    return age > limit * (limits.reopened_share if was else 1.0)

@@ -9,8 +9,8 @@ from aiohttp import web
 
 from aima_common import ids
 from aima_common.contracts.codec import loads
-from aima_common.errors import MalformedMessageError
-from aima_common.problems import Problem, ProblemError, refuse
+from aima_common.errors import MalformedMessageError, TransientError
+from aima_common.problems import Problem, ProblemError, later
 from aima_gateway import views
 from aima_gateway.answers import (
     REQUEST_ID,
@@ -80,8 +80,7 @@ class CaseRoutes:
         body, tenant = await raw_body(request), actor(request).tenant
 
         async def compute(case: str) -> Answer:
-            status, answer = await self._replicas.post("/v1/cases", tenant, body, {"Aima-New-Case": case})
-            return _answer(status, answer)
+            return _answer(*await self._replicas.post("/v1/cases", tenant, body, {"Aima-New-Case": case}))
 
         key = request.headers.get("Idempotency-Key")
         seed = ids.new_case_id()
@@ -119,8 +118,8 @@ class CaseRoutes:
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
-        # A client that goes away, and the end of the stream's time, both end it; it is asked for again.
-        with contextlib.suppress(ConnectionResetError, TimeoutError):
+        # A client or a store that goes away, and the end of the stream's time, all end it; it is asked for again.
+        with contextlib.suppress(ConnectionResetError, TimeoutError, TransientError):
             async with asyncio.timeout(self._settings.stream_seconds):
                 await self._stream(request, response, case.id, after, onwards=onwards)
         return response
@@ -156,12 +155,12 @@ def _after(request: web.Request) -> int:
     return whole_number(request, "after", 0, 0, 1 << 50)
 
 
-def _answer(status: int, raw: bytes) -> Answer:
+def _answer(status: int, raw: bytes, retry_after: int | None) -> Answer:
     try:
         body = loads(raw)
     except MalformedMessageError as error:
-        raise refuse(503, "unavailable", "upload answered with something unreadable", "Try again.") from error
+        raise later(503, "unavailable", "upload answered with something unreadable") from error
     if status == 201:
         return Answer(status, body)
     errors = [views.field_error(error) for error in body.get("errors", [])]
-    raise ProblemError(Problem(status, body["code"], body["detail"], body["remedy"], errors))
+    raise ProblemError(Problem(status, body["code"], body["detail"], body["remedy"], errors, retry_after))

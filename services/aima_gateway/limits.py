@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aima_common.problems import later
+from aima_gateway.pace import Pace, spend
 
 
 @dataclass(frozen=True)
@@ -21,28 +22,27 @@ class Limits:
     """Above it this client is asked to come back (429)."""
     remembered_keys: int = 10_000
 
+    @property
+    def pace(self) -> Pace:
+        """How fast one key may send requests."""
+        return Pace(self.requests_per_second, self.burst)
+
 
 class Rate:
-    """The generic cell rate algorithm (GCRA): one number per key, an exact time to come back."""
+    """The pace of many keys in one process: one number per key, an exact time to come back."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._interval = 1.0 / limits.requests_per_second
-        self._tolerance = self._interval * limits.burst
-        self._remembered = limits.remembered_keys
-        self._arrivals: dict[str, float] = {}
+    def __init__(self, remembered_keys: int = Limits.remembered_keys) -> None:
+        self._remembered = remembered_keys
+        self._due: dict[str, float] = {}
 
-    def wait_seconds(self, key: str, now: float) -> float:
+    def wait_seconds(self, key: str, now: float, pace: Pace) -> float:
         """Take one request of `key` at `now`; 0.0 when it may pass, else the seconds until it may."""
-        expected = max(self._arrivals.pop(key, now), now)
-        wait = expected - now - self._tolerance + self._interval
-        if wait > 0:
-            self._arrivals[key] = expected
-            return wait
-        self._arrivals[key] = expected + self._interval
-        if len(self._arrivals) > self._remembered:
+        spent = spend(pace, self._due.pop(key, now), now)
+        self._due[key] = spent.due
+        if len(self._due) > self._remembered:
             # The first is the one unheard of for longest: forgetting it forgives at most one burst.
-            self._arrivals.pop(next(iter(self._arrivals)))
-        return 0.0
+            self._due.pop(next(iter(self._due)))
+        return spent.wait_seconds
 
 
 class Admission:
@@ -50,7 +50,7 @@ class Admission:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._rate = Rate(limits)
+        self._rate = Rate(limits.remembered_keys)
         self._under_way: Counter[str] = Counter()
 
     @property
@@ -69,7 +69,7 @@ class Admission:
         self.check_room()
         if self._under_way[key] >= self._limits.concurrent_requests_per_key:
             raise later(429, "too_many_at_once", "this key has too many requests under way", 1)
-        wait = self._rate.wait_seconds(key, now)
+        wait = self._rate.wait_seconds(key, now, self._limits.pace)
         if wait > 0:
             raise later(429, "too_many_requests", "this key sends requests too fast", math.ceil(wait))
         self._under_way[key] += 1

@@ -1,5 +1,6 @@
 """For those who run AIMA: alive, ready, started, metrics, the interface's description; and the page's files."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from importlib import resources
 
@@ -8,12 +9,20 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from aima_common import __version__
+from aima_common.errors import TransientError
 from aima_common.ports import Ports
+from aima_common.problems import away
 from aima_gateway import openapi
 from aima_gateway.answers import Handlers, json_answer, missing
 
 Check = Callable[[], Awaitable[str]]
 """Tells "ok", or what is in the way."""
+
+ANSWER_SECONDS = 3.0
+"""How long a store may take before it counts as away."""
+
+ANY_KEY = "installation"
+"""An object that is asked for to see whether the store answers; whether it is there does not matter."""
 
 FILES = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
 PAGE_POLICY = (
@@ -25,9 +34,12 @@ PAGE_POLICY = (
 class OperationsRoutes:
     """No key is asked for here, and nothing of any tenant is shown."""
 
-    def __init__(self, ports: Ports, checks: Mapping[str, Check], registry: CollectorRegistry = REGISTRY) -> None:
-        self._ports = ports
-        self._checks = checks
+    def __init__(
+        self, ports: Ports, checks: Mapping[str, Check], uploads: Check, registry: CollectorRegistry = REGISTRY
+    ) -> None:
+        stores = {"documents": _store(ports.documents.now), "objects": _store(lambda: ports.objects.info(ANY_KEY))}
+        self._checks = {**stores, **checks}
+        self._uploads = uploads
         self._registry = registry
 
     def handlers(self) -> Handlers:
@@ -46,11 +58,12 @@ class OperationsRoutes:
         return web.Response(text="alive\n")
 
     async def ready(self, request: web.Request) -> web.StreamResponse:
-        found = {"documents": await self._store()}
-        for name, check in self._checks.items():
-            found[name] = await check()
+        states = await asyncio.gather(*(check() for check in self._checks.values()))
+        found = dict(zip(self._checks, states, strict=True))
         ready = all(state == "ok" for state in found.values())
-        return json_answer({"ready": ready, "checks": found}, 200 if ready else 503)
+        # A backlog is no reason to send nobody here: those who read are answered, those who upload are told when.
+        told = {"ready": ready, "checks": found, "uploads": await self._uploads()}
+        return json_answer(told, 200 if ready else 503)
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": "text/plain; version=0.0.4"})
@@ -67,12 +80,21 @@ class OperationsRoutes:
             raise missing("file")
         return _file(name, FILES[name])
 
-    async def _store(self) -> str:
+
+def _store(ask: Callable[[], Awaitable[object]]) -> Check:
+    """Make a check of a store: whether it answers soon."""
+
+    async def check() -> str:
         try:
-            await self._ports.documents.now()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is in the way
-            return str(error) or type(error).__name__
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await ask()
+        except TimeoutError:
+            return f"no answer within {ANSWER_SECONDS:.0f} s"
+        except TransientError as error:
+            return away(error)
         return "ok"
+
+    return check
 
 
 def _file(name: str, content_type: str) -> web.Response:

@@ -303,5 +303,11 @@ SCHEMAS: dict[str, Json] = {
             "retriable": {"type": "boolean", "description": "Whether enough was kept to try it again."},
         }
     ),
-    "Readiness": record({"ready": BOOLEAN, "checks": {"type": "object", "additionalProperties": STRING}}),
+    "Readiness": record(
+        {
+            "ready": BOOLEAN,
+            "checks": {"type": "object", "additionalProperties": STRING},
+            "uploads": {**STRING, "description": "`open`, or who is asked to come back, and why."},
+        }
+    ),
 }

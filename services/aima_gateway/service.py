@@ -15,7 +15,7 @@ from aima_common.ports import Ports
 from aima_gateway.answers import Handler, RouteGroup
 from aima_gateway.application import application
 from aima_gateway.audit import Audit
-from aima_gateway.backlog import BacklogGate
+from aima_gateway.backlog_gate import BacklogGate
 from aima_gateway.case_routes import CaseRoutes
 from aima_gateway.correction_routes import CorrectionRoutes
 from aima_gateway.dead_letter_routes import DeadLetterRoutes
@@ -35,11 +35,17 @@ from aima_gateway.reading import Reading
 from aima_gateway.requests import Requests
 from aima_gateway.search_routes import EmbedText, SearchRoutes
 from aima_gateway.settings import Settings
+from aima_gateway.tenant_door import TenantDoor
+from aima_gateway.upload_door import UploadDoor
 from aima_gateway.uploads import UploadReplicas, UploadRoutes, Urls
 
 SWEEP_SECONDS = 600.0
 CLOSE_SECONDS = 5.0
 """How long requests under way may take to end when the process stops; streams are simply asked for again."""
+
+LINGER_SECONDS = 30.0
+"""How long a body is still read, and thrown away, once its request was refused: many clients look for the answer only
+when they have sent everything, and would find a reset connection instead."""
 
 log = structlog.get_logger()
 
@@ -60,6 +66,7 @@ class Gateway:
     ) -> None:
         self.keys = KeyStore(ports, settings.environment)
         self.admission = Admission(settings.limits)
+        self.tenants = TenantDoor(ports, settings.tenants, shared=settings.shared_limits)
         self._gate = BacklogGate(ports, settings.backlog)
         self._ports = ports
         self._settings = settings
@@ -78,13 +85,13 @@ class Gateway:
         return dict.fromkeys(heard(), self._events.record)
 
     def background(self) -> list[Callable[[], Awaitable[None]]]:
-        """Tell the gateway's loops: the HTTP server and the sweep."""
-        return [self.serve, self.sweep]
+        """Tell the gateway's loops: the HTTP server, the sweep, and what is held for tenants that upload."""
+        return [self.serve, self.sweep, self.tenants.room.keep]
 
     def application(self) -> web.Application:
         """Make the HTTP application."""
         guard = Guard(self.keys, self._audit)
-        app = application(self._routes(guard), guard, self.admission)
+        app = application(self._routes(guard), guard, self.admission, self.tenants)
         app.on_shutdown.append(self._end_streams)
         return app
 
@@ -113,7 +120,11 @@ class Gateway:
     async def _open(self) -> AsyncIterator[str]:
         # A compressed body could unfold without end: nothing is unpacked here.
         runner = web.AppRunner(
-            self.application(), access_log=None, auto_decompress=False, shutdown_timeout=CLOSE_SECONDS
+            self.application(),
+            access_log=None,
+            auto_decompress=False,
+            shutdown_timeout=CLOSE_SECONDS,
+            lingering_time=LINGER_SECONDS,
         )
         await runner.setup()
         try:
@@ -130,10 +141,10 @@ class Gateway:
         ports, settings, audit = self._ports, self._settings, self._audit
         reading, requests = Reading(ports), Requests(ports)
         findings = Findings(reading, ports.objects)
-        checks = {"upload": self._replicas.alive, "backlog": self._gate.state, **self._checks}
+        checks = {"upload": self._replicas.alive, **self._checks}
         return (
             CaseRoutes(reading, self._events, self._replicas, self._idempotency, requests, audit, settings),
-            UploadRoutes(self._replicas, self._gate),
+            UploadRoutes(self._replicas, UploadDoor(ports.documents, self._gate, self.tenants)),
             MediaRoutes(reading, findings, ports.objects, requests, audit),
             CorrectionRoutes(reading, findings, self.keys, self._idempotency, requests, audit),
             JobRoutes(reading, requests, audit, ports.clock),
@@ -142,7 +153,7 @@ class Gateway:
             DossierRoutes(reading, ports.objects, guard, audit, ports.clock, settings),
             KeyRoutes(self.keys, audit),
             DeadLetterRoutes(ports, audit),
-            OperationsRoutes(ports, checks),
+            OperationsRoutes(ports, checks, self._gate.told),
         )
 
     async def _end_streams(self, app: web.Application) -> None:

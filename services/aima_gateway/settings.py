@@ -5,9 +5,15 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from aima_common import settings
 from aima_common.errors import SettingsError
 from aima_gateway.backlog import BacklogLimits
 from aima_gateway.limits import Limits
+from aima_gateway.tenant_limits import TenantLimits
+
+REQUESTS_PER_SECOND = 400
+UPLOADS_AT_ONCE = 64
+"""Generous: what one tenant may ask of a cluster before others would feel it. Quotas are for operators to set."""
 
 ADMISSION_SECONDS = 900.0
 """How long work may have waited in a cluster before nothing more is taken in."""
@@ -29,6 +35,10 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     backlog: BacklogLimits = field(default_factory=BacklogLimits)
     """On one machine nobody is kept from handing in what he has: it is his disk, and his patience."""
+    tenants: TenantLimits = field(default_factory=TenantLimits)
+    """Limits of tenants that have none of their own."""
+    shared_limits: bool = True
+    """Whether all gateways count together; off where there is one."""
     stream_seconds: float = 3600.0
     """How long one stream of events lasts before its client has to come back."""
     poll_seconds: float = 1.0
@@ -45,8 +55,21 @@ class Settings:
                 upload_urls=tuple(url.strip().rstrip("/") for url in environment["AIMA_UPLOAD_URLS"].split(",")),
                 environment=environment.get("AIMA_ENVIRONMENT", cls.environment),
                 backlog=BacklogLimits(float(environment.get("AIMA_ADMISSION_SECONDS") or ADMISSION_SECONDS)),
+                tenants=_tenant_limits(environment),
             )
         except KeyError as error:
             raise SettingsError(f"{error} is not set") from error
         except ValueError as error:
             raise SettingsError(f"a number was expected: {error}") from error
+
+
+def _tenant_limits(environment: Mapping[str, str]) -> TenantLimits:
+    """Read the limits of tenants; 0 is no limit."""
+    usual = {
+        "requests_per_second": ("AIMA_TENANT_REQUESTS_PER_SECOND", REQUESTS_PER_SECOND),
+        "uploads_at_once": ("AIMA_TENANT_UPLOADS_AT_ONCE", UPLOADS_AT_ONCE),
+        "items_per_day": ("AIMA_TENANT_ITEMS_PER_DAY", 0),
+        "bytes_per_day": ("AIMA_TENANT_BYTES_PER_DAY", 0),
+    }
+    chosen = {name: settings.number(environment, variable, value) for name, (variable, value) in usual.items()}
+    return TenantLimits().changed_by(chosen)

@@ -10,8 +10,8 @@ from aiohttp import web
 from yarl import URL
 
 from aima_common.problems import later
-from aima_gateway.answers import Handlers, actor
-from aima_gateway.backlog import BacklogGate
+from aima_gateway.answers import Handlers, actor, invite_body, raw_body
+from aima_gateway.upload_door import UploadDoor
 
 CONNECT_SECONDS = 3.0
 AVOID_SECONDS = 5.0
@@ -75,20 +75,26 @@ class UploadReplicas:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is in the way
             return str(error) or type(error).__name__
 
-    async def forward(self, request: web.Request, extra: Mapping[str, str] | None = None) -> web.StreamResponse:
-        """Pass a request on, and its answer back; bytes are streamed both ways."""
+    async def forward(self, request: web.Request, read: bytes | None = None) -> web.StreamResponse:
+        """Pass a request on, and its answer back; bytes are streamed both ways, but for those that were read here."""
         headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
-        headers |= {"Aima-Tenant": actor(request).tenant, **(extra or {})}
-        body = request.content if request.can_read_body else None
+        headers |= {"Aima-Tenant": actor(request).tenant}
+        body: bytes | aiohttp.StreamReader | None = read
+        if read is None and request.can_read_body:
+            await invite_body(request)
+            body = request.content
         async with self._ask(request.method, request.rel_url.raw_path_qs, headers, body) as response:
             back = {name: response.headers[name] for name in PASSED_BACK if name in response.headers}
             return web.Response(status=response.status, body=await response.read() or None, headers=back)
 
-    async def post(self, path: str, tenant: str, body: bytes, extra: Mapping[str, str]) -> tuple[int, bytes]:
-        """Send a small request of the gateway's own; return status and body."""
+    async def post(
+        self, path: str, tenant: str, body: bytes, extra: Mapping[str, str]
+    ) -> tuple[int, bytes, int | None]:
+        """Send a small request of the gateway's own; return status, body, and when to come back if that is asked."""
         headers = {"Aima-Tenant": tenant, "Content-Type": "application/json", **extra}
         async with self._ask("POST", path, headers, body) as response:
-            return response.status, await response.read()
+            asked = response.headers.get("Retry-After", "")
+            return response.status, await response.read(), int(asked) if asked.isdigit() else None
 
     @contextlib.asynccontextmanager
     async def _ask(
@@ -103,11 +109,11 @@ class UploadReplicas:
                 async with self._session.request(method, _join(url, path), headers=shown, data=body) as response:
                     yield response
                     return
-            except aiohttp.ClientConnectorError as error:
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
                 # Nothing was sent, so the next replica may have it.
                 log.warning("upload_replica_away", url=url, reason=str(error))
                 self._silent_since[url] = self._monotonic()
-            except aiohttp.ClientConnectionError as error:
+            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
                 raise later(503, "upload_interrupted", f"the connection to upload broke: {error}") from error
             finally:
                 self._under_way[url] -= 1
@@ -124,32 +130,64 @@ class UploadReplicas:
 
 
 class UploadRoutes:
-    """Everything that upload owns is passed on to it."""
+    """Everything that upload owns is passed on to it; what may become an item goes through the door first.
 
-    def __init__(self, replicas: UploadReplicas, gate: BacklogGate) -> None:
+    The door is asked before a byte is read: whoever has to come back has not sent a file in vain.
+    """
+
+    def __init__(self, replicas: UploadReplicas, door: UploadDoor) -> None:
         self._replicas = replicas
-        self._gate = gate
+        self._door = door
 
     def handlers(self) -> Handlers:
         """Map operations to what answers them."""
-        passed_on = (
-            "upload_known",
-            "show_upload",
-            "upload_offset",
-            "upload_part",
-            "abort_upload",
-            "begin_direct_upload",
-            "link_direct_parts",
-            "complete_direct_upload",
-            "change_case",
-        )
-        own = {"upload_capabilities": self.capabilities, "upload": self.upload}
-        return {**own, **dict.fromkeys(passed_on, self._replicas.forward)}
+        passed_on = ("show_upload", "upload_offset", "abort_upload", "link_direct_parts", "change_case")
+        return {
+            "upload": self.upload,
+            "upload_known": self.known,
+            "upload_part": self.part,
+            "begin_direct_upload": self.begin_direct,
+            "complete_direct_upload": self.complete_direct,
+            "upload_capabilities": self.capabilities,
+            **dict.fromkeys(passed_on, self._replicas.forward),
+        }
 
     async def upload(self, request: web.Request) -> web.StreamResponse:
-        # Asked before a byte is read: whoever has to come back has not sent the file in vain.
-        await self._gate.check(actor(request).tenant, request.query.get("case"))
-        return await self._replicas.forward(request)
+        file = self._door.new_file(request)
+        await self._door.admit_new(request, file)
+        async with self._door.place(request, file) as place:
+            response = await self._replicas.forward(request)
+            place.ended(response.status, item=response.status == 201 and "Upload-Length" not in request.headers)
+            return response
+
+    async def known(self, request: web.Request) -> web.StreamResponse:
+        body = await raw_body(request)
+        async with self._door.place(request, self._door.declared(request, body)) as place:
+            response = await self._replicas.forward(request, body)
+            place.ended(response.status, item=response.status == 201)
+            return response
+
+    async def part(self, request: web.Request) -> web.StreamResponse:
+        # Any part may be the last.
+        async with self._door.place(request, await self._door.begun(request)) as place:
+            response = await self._replicas.forward(request)
+            place.ended(response.status, item="Aima-Item" in response.headers)
+            return response
+
+    async def begin_direct(self, request: web.Request) -> web.StreamResponse:
+        body = await raw_body(request)
+        file = self._door.declared(request, body)
+        await self._door.admit_new(request, file)
+        async with self._door.place(request, file) as place:
+            response = await self._replicas.forward(request, body)
+            place.ended(response.status, item=False)
+            return response
+
+    async def complete_direct(self, request: web.Request) -> web.StreamResponse:
+        async with self._door.place(request, await self._door.begun(request)) as place:
+            response = await self._replicas.forward(request)
+            place.ended(response.status, item=response.status == 200)
+            return response
 
     async def capabilities(self, request: web.Request) -> web.StreamResponse:
         headers = {"Tus-Resumable": "1.0.0", "Tus-Version": "1.0.0", "Tus-Extension": "creation,termination"}

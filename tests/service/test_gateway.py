@@ -345,7 +345,8 @@ async def test_health_metrics_and_the_interface_need_no_key(doors: Any) -> None:
         async with stranger.get("/metrics") as answer:
             assert "aima_http_requests_total" in await answer.text()
         async with stranger.get("/readyz") as answer:
-            assert await answer.json() == {"ready": True, "checks": {"documents": "ok", "upload": "ok"}}
+            checks = {"documents": "ok", "objects": "ok", "upload": "ok"}
+            assert await answer.json() == {"ready": True, "checks": checks, "uploads": "open"}
         async with stranger.get("/") as answer:
             policy = answer.headers["Content-Security-Policy"]
             assert "unsafe" not in policy

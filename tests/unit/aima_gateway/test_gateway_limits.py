@@ -4,37 +4,38 @@ import pytest
 
 from aima_common.problems import ProblemError
 from aima_gateway.limits import Admission, Limits, Rate
+from aima_gateway.pace import Pace
 
-LIMITS = Limits(requests_per_second=10, burst=5)
+PACE = Pace(per_second=10, burst=5)
 
 
 def test_a_burst_passes_and_then_the_pace_holds() -> None:
-    rate = Rate(LIMITS)
-    assert [rate.wait_seconds("a", 100.0) for _ in range(5)] == [0.0] * 5
-    assert rate.wait_seconds("a", 100.0) == pytest.approx(0.1)
-    assert rate.wait_seconds("a", 100.1) == 0.0
-    assert rate.wait_seconds("a", 100.1) == pytest.approx(0.1)
+    rate = Rate()
+    assert [rate.wait_seconds("a", 100.0, PACE) for _ in range(5)] == [0.0] * 5
+    assert rate.wait_seconds("a", 100.0, PACE) == pytest.approx(0.1)
+    assert rate.wait_seconds("a", 100.1, PACE) == 0.0
+    assert rate.wait_seconds("a", 100.1, PACE) == pytest.approx(0.1)
 
 
 def test_being_refused_costs_nothing() -> None:
-    rate = Rate(LIMITS)
+    rate = Rate()
     for _ in range(100):
-        rate.wait_seconds("a", 100.0)
-    assert rate.wait_seconds("a", 100.1) == 0.0
+        rate.wait_seconds("a", 100.0, PACE)
+    assert rate.wait_seconds("a", 100.1, PACE) == 0.0
 
 
 def test_clients_do_not_share_a_pace() -> None:
-    rate = Rate(LIMITS)
+    rate = Rate()
     for _ in range(6):
-        rate.wait_seconds("a", 0.0)
-    assert rate.wait_seconds("b", 0.0) == 0.0
+        rate.wait_seconds("a", 0.0, PACE)
+    assert rate.wait_seconds("b", 0.0, PACE) == 0.0
 
 
 def test_memory_is_bounded_however_many_keys_knock() -> None:
-    rate = Rate(Limits(remembered_keys=10))
+    rate = Rate(remembered_keys=10)
     for number in range(1000):
-        rate.wait_seconds(str(number), 0.0)
-    assert len(rate._arrivals) == 10
+        rate.wait_seconds(str(number), 0.0, PACE)
+    assert len(rate._due) == 10
 
 
 def test_a_place_is_given_back_whatever_happens() -> None:
