@@ -30,6 +30,7 @@ COLLECTIONS: tuple[Collection, ...] = (
     # What a tenant uploaded on a day is counted by when it was accepted.
     Collection("items", "upload", ("accepted", "cancelled", "erased"), ("case", "medium", "ordinal", "accepted_at")),
     Collection("media", "upload", ("stored", "erased"), ("sha256",)),
+    Collection("arrivals", "upload", ("waiting", "taken", "rejected", "erased"), ("medium",)),
     Collection("preparations", "preprocessing", ("preparing", "prepared", "rejected", "erased"), ("medium",)),
     Collection("runs", "scheduler", RUN_STATES, ("medium", "accepted_at")),
     Collection(
@@ -57,6 +58,9 @@ COLLECTIONS: tuple[Collection, ...] = (
     Collection("idempotency", "gateway", ("running", "answered"), ("expires_at",)),
     Collection("counters", "gateway", ("open",), history=False),
     Collection("tenants", "gateway", ("open",)),
+    Collection("notices", "gateway", ("told",), ("case", "medium")),
+    Collection("webhooks", "gateway", ("active", "disabled")),
+    Collection("deliveries", "gateway", ("waiting", "delivered", "given_up"), ("webhook", "due_at", "ended_at")),
     Collection("leaderships", "whoever leads", ("open",)),
     Collection("installations", "every process", ("open",)),
     Collection("attempts", "every service", ("open",), ()),

@@ -66,6 +66,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("AIMA_UPLOAD_HOST", "address that gateways reach upload at", "upload", "127.0.0.1"),
     Setting("AIMA_UPLOAD_PORT", "port of the same; 0 takes a free one", "upload", "8701"),
     Setting("AIMA_MAX_UPLOAD_BYTES", "size of the largest file that is taken", "upload", "5 GiB"),
+    Setting("AIMA_INGRESS_URL_HOSTS", "hosts that offers may name for files to be fetched from", "upload", ""),
+    Setting(
+        "AIMA_PRIVATE_HOSTS", "hosts with private addresses that webhooks and fetches may go to", "gateway, upload", ""
+    ),
     Setting("AIMA_UNSANDBOXED", "yes: decode without the sandbox where the kernel lacks it", "preprocessing", "no"),
     Setting("AIMA_ANALYZERS", "names of the analyzers to run, with commas between them", "analysis", "the usual ones"),
     Setting("AIMA_LANES", "video, image, audio: whose jobs this process takes", "analysis", "all three"),

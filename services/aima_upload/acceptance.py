@@ -114,6 +114,7 @@ class Acceptance:
             "size_bytes": content.size_bytes,
             "sha256": content.sha256,
             "upload": session.id,
+            "origin": session.body.get("origin"),
             "accepted_at": self._clock.now().isoformat(),
         }
         told = await self._uploaded(session, item, medium, original)
@@ -138,7 +139,9 @@ class Acceptance:
             confidentiality=Confidentiality(options["confidentiality"]),
             profile=Profile(options["profile"]),
         )
-        return tell(message, tenant=session.tenant, key=medium, cause=item, time=self._clock.now())
+        trace = (session.body.get("origin") or {}).get("traceparent")
+        now = self._clock.now()
+        return tell(message, tenant=session.tenant, key=medium, cause=item, time=now, traceparent=trace)
 
     async def _withdraw_if_erased(self, item: ItemId, medium: MediumId) -> None:
         # An erasure that began meanwhile either saw this item or is seen here: nothing slips through.

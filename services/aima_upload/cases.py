@@ -31,6 +31,11 @@ class Cases:
         await self._documents.insert("cases", Insert(identity, tenant, "open", body))
         return await self.load(tenant, identity)
 
+    async def named(self, tenant: str, case_id: str, asked: Mapping[str, Any]) -> Document:
+        """Find the case of this id, or make it; what was chosen counts for the one that is made."""
+        found = await self._documents.load("cases", case_id)
+        return found if found and found.tenant == tenant else await self.create(tenant, asked, case_id)
+
     async def load(self, tenant: str, case_id: str) -> Document:
         """Read a case of this tenant; raise `ProblemError` (404) when there is none."""
         found = await self._documents.load("cases", case_id)

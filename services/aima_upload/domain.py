@@ -37,6 +37,15 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The offer of a producer outside that an item comes from."""
+
+    offer: str
+    """The producer's own name for it."""
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True)
 class Declared:
     """What a client says of an upload before sending it."""
 
@@ -45,6 +54,7 @@ class Declared:
     size_bytes: int | None = None
     sha256: Sha256 | None = None
     idempotency_key: str | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)

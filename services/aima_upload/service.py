@@ -1,6 +1,7 @@
 """Upload: takes files in, and lets go of what is cancelled or erased."""
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -11,13 +12,17 @@ from aima_common.contracts.envelope import Envelope
 from aima_common.contracts.messages import CancelRequested, ErasureRequested, PartErased
 from aima_common.contracts.telling import tell
 from aima_common.errors import AimaError
+from aima_common.jobs import Ledger
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Expect
 from aima_upload import domain
 from aima_upload.http import listening
+from aima_upload.ingress import Ingress, Readers
 from aima_upload.intake import Intake
+from aima_upload.reading import plain_readers
 from aima_upload.settings import Settings
+from aima_upload.taking_in import TakingIn
 
 SWEEP_SECONDS = 600.0
 
@@ -25,12 +30,17 @@ log = structlog.get_logger()
 
 
 class Upload:
-    """Owns cases, upload sessions, items and media; nobody else writes them."""
+    """Owns cases, upload sessions, arrivals, items and media; nobody else writes them."""
 
     name = "upload"
 
-    def __init__(self, ports: Ports, settings: Settings) -> None:
+    def __init__(
+        self, ports: Ports, settings: Settings, *, ledger: Ledger | None = None, readers: Readers | None = None
+    ) -> None:
+        ledger = ledger or Ledger(ports, f"upload-{uuid.uuid4().hex[:8]}")
         self.intake = Intake(ports, settings)
+        self._taking_in = TakingIn(ports, ledger, self.intake, settings)
+        self._ingress = Ingress(ports, ledger, readers or plain_readers(ports), self._taking_in.runner.wake)
         self._ports = ports
         self._settings = settings
         self._listening = asyncio.Event()
@@ -41,8 +51,8 @@ class Upload:
         return {CancelRequested: self.on_cancel_requested, ErasureRequested: self.on_erasure_requested}
 
     def background(self) -> list[Callable[[], Awaitable[None]]]:
-        """Tell upload's loops: the HTTP server and the sweep."""
-        return [self.serve, self.sweep]
+        """Tell upload's loops: the HTTP server, the ingress topics with what follows from them, and the sweep."""
+        return [self.serve, self._ingress.listen, self._taking_in.runner.run, self._taking_in.conclude, self.sweep]
 
     async def serve(self) -> None:
         """Answer HTTP until cancelled."""
@@ -66,10 +76,11 @@ class Upload:
             return
         await documents.transition("media", medium, expect=Expect(state="stored"), change=Change("erased"))
         for item in await documents.find("items", {"tenant": envelope.tenant, "medium": medium}, limit=100_000):
-            forget = Change("erased", {"file_name": ""})
+            forget = Change("erased", {"file_name": "", "origin": None})
             await documents.transition("items", item.id, expect=Expect(state=("accepted", "cancelled")), change=forget)
             # The session knows the name, too; and whoever sends the file again means it.
             await documents.delete("uploads", str(item.body.get("upload")))
+        await self._taking_in.erase(envelope.tenant, medium)
         # Wherever the bytes lie; a client may have put them there a second time, unasked for.
         async for info in self._ports.objects.list(domain.original_key(envelope.tenant, known.body["sha256"])):
             await self._ports.objects.delete(info.key)

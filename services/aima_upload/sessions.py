@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from aima_common.errors import StaleLeaseError, TransientError
@@ -105,6 +106,7 @@ class Sessions:
             "case": declared.case,
             "idempotency_key": declared.idempotency_key,
             "file_name": declared.file_name,
+            "origin": asdict(declared.origin) if declared.origin else None,
             "declared_sha256": declared.sha256,
             "declared_size_bytes": declared.size_bytes,
             "ordinal": ordinal,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aima_common.errors import SettingsError
+from aima_common.settings import words
 from aima_upload.domain import Limits
 
 
@@ -23,6 +24,12 @@ class Settings:
     """How long a client may be silent in the middle of an upload."""
     session_seconds: float = 24 * 3600.0
     """How long an upload may lie unfinished before it is swept."""
+    url_hosts: frozenset[str] = frozenset()
+    """Hosts from which producers may have files fetched; none by default."""
+    private_hosts: frozenset[str] = frozenset()
+    """Of those, the ones that may have a private address and speak plain HTTP."""
+    arrivals_at_once: int = 2
+    """Files of producers outside that are taken in at the same time."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -33,6 +40,8 @@ class Settings:
                 host=environment.get("AIMA_UPLOAD_HOST", cls.host),
                 port=int(environment.get("AIMA_UPLOAD_PORT", "8701")),
                 limits=Limits(int(environment.get("AIMA_MAX_UPLOAD_BYTES", Limits.max_upload_bytes))),
+                url_hosts=frozenset(words(environment, "AIMA_INGRESS_URL_HOSTS")),
+                private_hosts=frozenset(words(environment, "AIMA_PRIVATE_HOSTS")),
             )
         except KeyError as error:
             raise SettingsError(

@@ -66,13 +66,19 @@ def bearer(key: str) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def running(
-    folder: Path, limits: Limits | None = None, objects: Objects | None = None, backlog: BacklogLimits | None = None
+    folder: Path,
+    limits: Limits | None = None,
+    objects: Objects | None = None,
+    backlog: BacklogLimits | None = None,
+    **upload_settings: Any,
 ) -> AsyncIterator[Doors]:
     """Run both services until the context ends, on these objects if any are given."""
     settings = GatewaySettings(secret=SECRET, poll_seconds=0.05, backlog=backlog or BacklogLimits())
     async with wiring.embedded(folder) as embedded:
         ports = dataclasses.replace(embedded, objects=objects) if objects else embedded
-        upload = Upload(ports, UploadSettings(secret=SECRET, limits=limits or Limits(), idle_seconds=5))
+        upload = Upload(
+            ports, UploadSettings(secret=SECRET, limits=limits or Limits(), idle_seconds=5, **upload_settings)
+        )
         gateway = Gateway(ports, settings, upload_urls=lambda: _only(upload))
         life = asyncio.create_task(run(ports, upload, gateway))
         try:

@@ -9,7 +9,7 @@ import importlib.util
 import json
 import pkgutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,14 @@ A service that is not installed describes nothing; tests/house holds that here a
 """
 
 
-def generated(examples: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield the name and text of every generated file."""
-    yield "asyncapi.json", _text(asyncapi.document(__version__, {name: dict(one) for name, one in examples.items()}))
+OUTSIDE = "outside"
+"""The folder of the examples of what is said to and by those outside; there are several of each message."""
+
+
+def generated(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the name and text of every generated file; `folder` holds the examples of messages."""
+    examples, outside_examples = read_examples(folder), read_examples(folder / OUTSIDE)
+    yield "asyncapi.json", _text(asyncapi.document(__version__, examples, outside_examples))
     yield "messages.md", overview.page()
     yield "settings.md", settings.described()
     for name, where in DOCUMENTS.items():
@@ -40,7 +45,7 @@ def generated(examples: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, 
 
 
 def read_examples(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read one example per message, `<Message>.json`: `{key, headers, payload}`."""
+    """Read the examples of a folder by their names: `{key, headers, payload}`."""
     return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
@@ -52,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--examples", type=Path, default=ROOT / "tests" / "contract" / "examples")
     options = parser.parse_args(arguments)
     stale = []
-    for name, text in generated(read_examples(options.examples)):
+    for name, text in generated(options.examples):
         path = options.out / name
         if path.exists() and path.read_text("utf-8") == text:
             continue

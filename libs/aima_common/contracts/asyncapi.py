@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from aima_common.contracts.base import Message
+from aima_common.contracts import asyncapi_outside as outside
+from aima_common.contracts.base import Contract
 from aima_common.contracts.codec import MAX_MESSAGE_BYTES, VERSION
 from aima_common.contracts.topics import LANES, TOPICS, Topic
 
@@ -24,11 +25,15 @@ KEYS = {
     "machine": "Name of the machine.",
     "service": "Name of the service.",
     "subject": "What the message is about.",
+    "offer": "Id of the offer that a producer outside made.",
 }
 
 
-def document(version: str, examples: Mapping[str, Json]) -> Json:
-    """Describe all topics; `examples` gives `{headers, payload}` by the name of a message."""
+def document(version: str, examples: Mapping[str, Json], outside_examples: Mapping[str, Json]) -> Json:
+    """Describe all topics; the examples give `{headers, payload}` by the name of a message.
+
+    Of what is said to and by those outside there are several examples, `<Message>.<what it shows>`.
+    """
     schemas = _schemas()
     return {
         "asyncapi": "3.0.0",
@@ -39,16 +44,22 @@ def document(version: str, examples: Mapping[str, Json]) -> Json:
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
-        "channels": {topic.name: _channel(topic) for topic in TOPICS},
-        "operations": {name: operation for topic in TOPICS for name, operation in _operations(topic).items()},
+        "channels": {**{topic.name: _channel(topic) for topic in TOPICS}, **outside.channels()},
+        "operations": {
+            **{name: operation for topic in TOPICS for name, operation in _operations(topic).items()},
+            **outside.operations(),
+        },
         "components": {
-            "messages": {_name(topic): _message(topic, examples) for topic in TOPICS},
+            "messages": {
+                **{_name(topic): _message(topic, examples) for topic in TOPICS},
+                **outside.messages(outside_examples, _headers("Notice")),
+            },
             "schemas": schemas,
         },
     }
 
 
-def first_sentence(message: type[Message]) -> str:
+def first_sentence(message: type[Contract]) -> str:
     """Say what a message means, from its docstring."""
     return (message.__doc__ or "").strip().split("\n\n", maxsplit=1)[0].replace("\n", " ")
 
@@ -59,7 +70,8 @@ def _name(topic: Topic) -> str:
 
 def _schemas() -> dict[str, Json]:
     _, definitions = models_json_schema(
-        [(topic.message, "validation") for topic in TOPICS], ref_template="#/components/schemas/{model}"
+        [(shape, "validation") for shape in (*(topic.message for topic in TOPICS), *outside.SHAPES)],
+        ref_template="#/components/schemas/{model}",
     )
     schemas: dict[str, Json] = definitions["$defs"]
     return schemas

@@ -15,6 +15,7 @@ from aima_common.contracts.media import (
     Profile,
     SegmentDerivatives,
 )
+from aima_common.contracts.outside import Notice
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -34,6 +35,21 @@ class MediumUploaded(Message):
     """Aware UTC time, ISO 8601."""
     confidentiality: Confidentiality = Confidentiality.CONFIDENTIAL
     profile: Profile = Profile.DEFAULT
+
+
+class OfferRejected(Message):
+    """A file that a producer outside offered became no item."""
+
+    offer: str
+    id: str | None = None
+    """The producer's own name for it, where it could be read."""
+    case: str | None = None
+    code: str
+    reason: str
+    remedy: str = ""
+    topic: str
+    partition: Count
+    offset: Count
 
 
 class MediumRejected(Message):
@@ -180,6 +196,13 @@ class DossierPublished(Message):
     items: Count
 
 
+class NoticeGiven(Message):
+    """Those outside are to be told something new about an item, a case or an offer."""
+
+    subject: str
+    notice: Notice
+
+
 class CaseChanged(Message):
     """How urgent a case is was changed; what waits for it takes its place anew."""
 
@@ -273,6 +296,7 @@ class ViolationFound(Message):
 
 PATH: tuple[type[Message], ...] = (
     MediumUploaded,
+    OfferRejected,
     MediumRejected,
     PreparationRequested,
     MediumReadmitted,
@@ -286,6 +310,7 @@ PATH: tuple[type[Message], ...] = (
     PictureUpdated,
     PictureCompleted,
     DossierPublished,
+    NoticeGiven,
     CaseChanged,
     CancelRequested,
     CorrectionMade,

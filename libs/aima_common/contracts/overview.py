@@ -1,6 +1,7 @@
 """The spine as a page that people read: a picture of the path, and the table of topics."""
 
 from aima_common.contracts.asyncapi import first_sentence
+from aima_common.contracts.outside import INGRESS, RESULTS, Notice, Offer
 from aima_common.contracts.topics import TOPICS, Topic
 
 LISTENERS = ("monitoring", "gateway")
@@ -46,6 +47,15 @@ def page() -> str:
             "| topic | message | means | said by | heard by | key | partitions | kept |",
             "|---|---|---|---|---|---|---|---|",
             *(_row(topic) for topic in TOPICS),
+            "",
+            "## Those outside",
+            "",
+            "Every tenant has two topics more; [asyncapi.json](asyncapi.json) describes them, with examples.",
+            "",
+            "| topic | message | means | said by | heard by | key |",
+            "|---|---|---|---|---|---|",
+            f"| `{INGRESS}.<tenant>` | `Offer` | {first_sentence(Offer)} | producers | upload | their choice |",
+            f"| `{RESULTS}.<tenant>` | `Notice` | {first_sentence(Notice)} | gateway | its tenant | item or case |",
             "",
         ]
     )

@@ -11,7 +11,9 @@ from aima_common.ids import derive
 from aima_common.ports.bus import Record
 
 
-def tell(message: Message, *, tenant: str, key: str, cause: str, time: datetime.datetime) -> Record:
+def tell(
+    message: Message, *, tenant: str, key: str, cause: str, time: datetime.datetime, traceparent: str | None = None
+) -> Record:
     """Make the record of a message.
 
     Its id follows from the message, its key and its cause: telling the same fact again, after a crash,
@@ -20,5 +22,14 @@ def tell(message: Message, *, tenant: str, key: str, cause: str, time: datetime.
     name = type(message).__name__
     digest = hashlib.sha256(dumps(message.model_dump(mode="json"))).hexdigest()
     identity = derive("message", name, key, cause, digest)
-    envelope = Envelope(id=identity, type=name, tenant=tenant, key=key, cause=cause, time=time, body=message)
+    envelope = Envelope(
+        id=identity,
+        type=name,
+        tenant=tenant,
+        key=key,
+        cause=cause,
+        time=time,
+        traceparent=traceparent,
+        body=message,
+    )
     return encode(BY_MESSAGE[type(message)].name_for(message), envelope)

@@ -54,6 +54,7 @@ TOPICS: tuple[Topic, ...] = (
         ("preprocessing", "scheduler", "storage", "monitoring", "gateway"),
         partitions=WIDE,
     ),
+    Topic(m.OfferRejected, "aima.offer.rejected", "upload", ("monitoring", "gateway"), key="offer"),
     Topic(m.MediumRejected, "aima.medium.rejected", "preprocessing", ("scheduler", "monitoring", "gateway")),
     Topic(
         m.PreparationRequested,
@@ -75,6 +76,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(m.PictureUpdated, "aima.picture.updated", "fusion", ("monitoring", "gateway")),
     Topic(m.PictureCompleted, "aima.picture.completed", "fusion", ("scheduler", "monitoring", "gateway")),
     Topic(m.DossierPublished, "aima.dossier.published", "dossier", ("storage", "monitoring", "gateway"), key="case"),
+    Topic(m.NoticeGiven, "aima.notice.given", "gateway", ("gateway",), key="subject", retention_seconds=DAY),
     Topic(m.CaseChanged, "aima.case.changed", "upload", ("scheduler", "monitoring"), key="case"),
     Topic(
         m.CancelRequested,

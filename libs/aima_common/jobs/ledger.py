@@ -33,6 +33,7 @@ store's would hold the job up by as much."""
 class JobKind(StrEnum):
     """Everything that takes time is a job of one of these kinds."""
 
+    TAKE_IN = "take_in"
     PREPARE = "prepare"
     ANALYSE = "analyse"
     FUSE = "fuse"
