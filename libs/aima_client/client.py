@@ -5,17 +5,18 @@ import contextlib
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
 from aima_client import sending, state
+from aima_client.direct import DirectSender
 from aima_client.errors import MissingError, NotRunningError, ProblemError
 from aima_client.following import Event, events, finished
 from aima_client.sending import FileDigest, Moved, nothing
-from aima_client.transport import ATTEMPTS, Answer, Transport
+from aima_client.transport import ATTEMPTS, Transport
 
 Json = dict[str, Any]
 
@@ -32,6 +33,7 @@ class Client:
     def __init__(self, url: str, key: str, *, attempts: int = ATTEMPTS) -> None:
         self.url = url.rstrip("/")
         self._http = Transport(url, key, attempts=attempts)
+        self._direct = DirectSender(self._http)
 
     @classmethod
     def from_environment(cls, data: Path | None = None) -> "Client":
@@ -62,15 +64,15 @@ class Client:
         """Create a case; `options` are priority, deadline, confidentiality and profile."""
         body = {"name": name, **{option: value for option, value in options.items() if value is not None}}
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        return await self._json("POST", "/v1/cases", body, headers=headers)
+        return await self._http.send("POST", "/v1/cases", body, headers=headers)
 
     async def cases(self, *, name: str | None = None, limit: int = 50, after: str | None = None) -> Json:
         """List cases, newest first."""
-        return await self._get("/v1/cases", name=name, limit=limit, after=after)
+        return await self._http.get("/v1/cases", name=name, limit=limit, after=after)
 
     async def case(self, case: str) -> Json:
         """Show a case with the stage of every medium."""
-        return await self._get(f"/v1/cases/{_part(case)}")
+        return await self._http.get(f"/v1/cases/{_part(case)}")
 
     async def find_case(self, wanted: str) -> Json:
         """Find a case by id, else the newest open one of this name, else the newest; raise `MissingError`."""
@@ -84,15 +86,15 @@ class Client:
 
     async def change_case(self, case: str, **options: Any) -> Json:
         """Change a case's priority or deadline."""
-        return await self._json("PATCH", f"/v1/cases/{_part(case)}", options)
+        return await self._http.send("PATCH", f"/v1/cases/{_part(case)}", options)
 
     async def cancel_case(self, case: str, reason: str = "") -> Json:
         """Stop the work on a case; what was found stays."""
-        return await self._json("POST", f"/v1/cases/{_part(case)}/cancel", {"reason": reason})
+        return await self._http.send("POST", f"/v1/cases/{_part(case)}/cancel", {"reason": reason})
 
     async def items(self, case: str, *, limit: int = 500, after: str | None = None) -> Json:
         """List a case's items in the order of their arrival."""
-        return await self._get(f"/v1/cases/{_part(case)}/items", limit=limit, after=after)
+        return await self._http.get(f"/v1/cases/{_part(case)}/items", limit=limit, after=after)
 
     async def events(self, case: str, *, after: int = 0, follow: bool = True) -> AsyncIterator[Event]:
         """Follow what happens to a case, from any sequence number on; ends when the stream breaks."""
@@ -142,26 +144,32 @@ class Client:
 
     async def dossier_link(self, case: str) -> str:
         """Make a link to the dossier's page that works for five minutes without a key."""
-        made = await self._json("POST", f"/v1/cases/{_part(case)}/dossier/link", {})
+        made = await self._http.send("POST", f"/v1/cases/{_part(case)}/dossier/link", {})
         return self.url + str(made["url"])
 
     async def dossiers(self, *, limit: int = 50) -> Json:
         """List the current dossiers."""
-        return await self._get("/v1/dossiers", limit=limit)
+        return await self._http.get("/v1/dossiers", limit=limit)
 
     async def upload(self, case: str, path: Path, *, content: FileDigest | None = None, moved: Moved = nothing) -> Json:
         """Make a file an item of a case; its bytes are sent only when AIMA lacks them.
 
+        A large file goes straight to the object store where that can be reached, else through AIMA.
         Doing it again does nothing more. Raises `OSError` when the file cannot be read.
         """
         found = content or await sending.digest(path)
         key = {"Idempotency-Key": sending.idempotency_key(case, path, found)}
         named = {"case": case, "file_name": sending.file_name(path), "sha256": found.sha256}
+        declared = {**named, "size_bytes": found.size_bytes}
         try:
-            return await self._json("POST", "/v1/uploads/known", {**named, "size_bytes": found.size_bytes}, headers=key)
+            return await self._http.send("POST", "/v1/uploads/known", declared, headers=key)
         except ProblemError as problem:
             if problem.code != "unknown_content":
                 raise
+        if self._direct.takes(found):
+            done = await self._direct.send(path, declared, key, moved)
+            if done is not None:
+                return done
         headers = {**key, "Content-Type": "application/octet-stream", "Content-Length": str(found.size_bytes)}
         answer = await self._http.request(
             "POST",
@@ -174,15 +182,15 @@ class Client:
 
     async def media(self, *, case: str | None = None, limit: int = 50, after: str | None = None) -> Json:
         """List media."""
-        return await self._get("/v1/media", case=case, limit=limit, after=after)
+        return await self._http.get("/v1/media", case=case, limit=limit, after=after)
 
     async def medium(self, medium: str) -> Json:
         """Show a medium."""
-        return await self._get(f"/v1/media/{_part(medium)}")
+        return await self._http.get(f"/v1/media/{_part(medium)}")
 
     async def findings(self, medium: str) -> Json:
         """List what was found in a medium so far."""
-        return await self._get(f"/v1/media/{_part(medium)}/findings")
+        return await self._http.get(f"/v1/media/{_part(medium)}/findings")
 
     async def thumbnail(self, medium: str) -> bytes:
         """Read a small picture of a medium (JPEG)."""
@@ -198,32 +206,32 @@ class Client:
 
     async def jobs(self, **where: Any) -> Json:
         """List jobs; `where` may name case, medium, state, kind and limit."""
-        return await self._get("/v1/jobs", **where)
+        return await self._http.get("/v1/jobs", **where)
 
     async def job(self, job: str) -> Json:
         """Show a job."""
-        return await self._get(f"/v1/jobs/{_part(job)}")
+        return await self._http.get(f"/v1/jobs/{_part(job)}")
 
     async def explain(self, job: str) -> Json:
         """Tell a job's position, what blocks it, and when it may start."""
-        return await self._get(f"/v1/jobs/{_part(job)}/explain")
+        return await self._http.get(f"/v1/jobs/{_part(job)}/explain")
 
     async def cancel_job(self, job: str, reason: str = "") -> Json:
         """Stop the work on a job's medium."""
-        return await self._json("POST", f"/v1/jobs/{_part(job)}/cancel", {"reason": reason})
+        return await self._http.send("POST", f"/v1/jobs/{_part(job)}/cancel", {"reason": reason})
 
     async def search(self, query: str, *, mode: str = "both", medium: str | None = None, limit: int = 20) -> Json:
         """Search what was said, shown and seen."""
-        return await self._get("/v1/search", q=query, mode=mode, medium=medium, limit=limit)
+        return await self._http.get("/v1/search", q=query, mode=mode, medium=medium, limit=limit)
 
     async def keys(self) -> Json:
         """List keys."""
-        return await self._get("/v1/keys")
+        return await self._http.get("/v1/keys")
 
     async def create_key(self, role: str, *, tenant: str | None = None, name: str = "") -> Json:
         """Create a key; the answer's `token` is shown this once."""
         body = {"role": role, "name": name} | ({"tenant": tenant} if tenant else {})
-        return await self._json("POST", "/v1/keys", body, repeatable=False)
+        return await self._http.send("POST", "/v1/keys", body, repeatable=False)
 
     async def revoke_key(self, key: str) -> None:
         """Make a key worthless."""
@@ -231,20 +239,20 @@ class Client:
 
     async def dead_letters(self, **where: Any) -> Json:
         """List what was set aside; `where` may name state, reason, service, limit and after."""
-        return await self._get("/v1/dead-letters", **where)
+        return await self._http.get("/v1/dead-letters", **where)
 
     async def dead_letter(self, letter: str) -> Json:
         """Show a dead letter with its bytes."""
-        return await self._get(f"/v1/dead-letters/{_part(letter)}")
+        return await self._http.get(f"/v1/dead-letters/{_part(letter)}")
 
     async def retry_dead_letter(self, letter: str) -> Json:
         """Have a dead letter tried again."""
-        return await self._json("POST", f"/v1/dead-letters/{_part(letter)}/retry", {}, repeatable=False)
+        return await self._http.send("POST", f"/v1/dead-letters/{_part(letter)}/retry", {}, repeatable=False)
 
     async def discard_dead_letter(self, letter: str, reason: str = "") -> Json:
         """Put a dead letter away."""
         path = f"/v1/dead-letters/{_part(letter)}/discard"
-        return await self._json("POST", path, {"reason": reason}, repeatable=False)
+        return await self._http.send("POST", path, {"reason": reason}, repeatable=False)
 
     async def ready(self) -> Json:
         """Tell whether work can be accepted now, and what is in the way."""
@@ -265,28 +273,6 @@ class Client:
                     after = event.sequence
                     news.set()
             await asyncio.sleep(1.0)
-
-    async def _get(self, path: str, **query: Any) -> Json:
-        return dict((await self._http.request("GET", path, query=query)).json())
-
-    async def _json(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any],
-        *,
-        headers: Mapping[str, str] | None = None,
-        repeatable: bool = True,
-    ) -> Json:
-        data = json.dumps(body).encode()
-        answer: Answer = await self._http.request(
-            method,
-            path,
-            body=lambda: data,
-            headers={"Content-Type": "application/json", **(headers or {})},
-            repeatable=repeatable,
-        )
-        return dict(answer.json())
 
 
 def _part(text: str) -> str:

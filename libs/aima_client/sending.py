@@ -11,7 +11,7 @@ from typing import BinaryIO
 BLOCK_BYTES = 1 << 20
 
 Moved = Callable[[int], None]
-"""Called with the number of bytes that were read or sent since the last call."""
+"""Called with the number of bytes that were read or sent since the last call; below zero for what is sent again."""
 
 
 def nothing(count: int) -> None:
@@ -39,11 +39,12 @@ async def digest(path: Path, moved: Moved = nothing) -> FileDigest:
     return FileDigest(running.hexdigest(), size)
 
 
-async def blocks(path: Path, size_bytes: int, moved: Moved = nothing) -> AsyncIterator[bytes]:
-    """Stream exactly `size_bytes` of a file; stop early when it has become shorter."""
+async def blocks(path: Path, size_bytes: int, moved: Moved = nothing, *, start: int = 0) -> AsyncIterator[bytes]:
+    """Stream exactly `size_bytes` of a file from `start` on; stop early when it has become shorter."""
     left = size_bytes
     file = await asyncio.to_thread(path.open, "rb")
     try:
+        await asyncio.to_thread(file.seek, start)
         while left > 0 and (block := await asyncio.to_thread(file.read, min(BLOCK_BYTES, left))):
             left -= len(block)
             yield block

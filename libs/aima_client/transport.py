@@ -87,6 +87,25 @@ class Transport:
             await asyncio.sleep(wait_seconds(attempt, answer.headers.get("Retry-After")))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    async def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """Ask for JSON; raise as `request` does."""
+        return dict((await self.request("GET", path, query=query)).json())
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool = True,
+    ) -> dict[str, Any]:
+        """Send JSON and get JSON back; raise as `request` does."""
+        data = json.dumps(body).encode()
+        kind = {"Content-Type": "application/json", **(headers or {})}
+        answer = await self.request(method, path, body=lambda: data, headers=kind, repeatable=repeatable)
+        return dict(answer.json())
+
     @contextlib.asynccontextmanager
     async def stream(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[aiohttp.StreamReader]:
         """Open an answer that does not end; raise as `request` does, without trying again."""

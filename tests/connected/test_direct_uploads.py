@@ -13,10 +13,15 @@ from typing import Any
 import aiohttp
 import pytest
 
+from aima_client import Client, sending
+from aima_client import direct as client_direct
 from aima_common.adapters.s3 import direct as s3_direct
 from aima_common.adapters.s3.settings import S3Settings
 from aima_common.adapters.s3_objects import S3Objects
 from aima_common.contracts import messages as m
+from aima_common.errors import PermanentError
+from aima_common.ports.documents import Document
+from aima_gateway.keys import Role
 from aima_servers import Served
 from aima_upload import direct
 from tests.service.conftest import Doors, running
@@ -232,6 +237,88 @@ async def test_what_cannot_be_checked_is_not_begun(
     asked = {name: value for name, value in declared(await doors.case(), data, **changed).items() if value is not None}
     async with doors.http.post("/v1/uploads/direct", json=asked) as answer:
         assert (answer.status, (await answer.json())["code"]) == (422, code)
+
+
+@pytest.fixture
+async def client(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
+    monkeypatch.setattr(client_direct, "LARGE_BYTES", 1 << 20)
+    monkeypatch.setattr(client_direct, "wait_seconds", lambda _attempt, _after: 0.01)
+    async with Client(doors.url, await doors.key(Role.writer)) as made:
+        yield made
+
+
+@pytest.fixture
+def film(tmp_path: Path, data: bytes) -> Path:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(data)
+    return path
+
+
+async def test_the_client_sends_large_files_straight_to_the_store(
+    doors: Doors, client: Client, film: Path, data: bytes
+) -> None:
+    case, moved = await doors.case(), list[int]()
+    done = await client.upload(case, film, moved=moved.append)
+    assert (done["state"], sum(moved)) == ("complete", len(data))
+    [item] = await doors.ports.documents.find("items", {})
+    [session] = await doors.ports.documents.find("uploads", {})
+    assert (item.id, session.body["direct"]["size_bytes"]) == (done["item"], len(data))
+    assert await client.upload(case, film) == done
+    small = film.with_name("small.mp4")
+    small.write_bytes(data[: 1 << 19])
+    await client.upload(case, small)
+    assert sorted(map(len, await stored(doors))) == [1 << 19, len(data)]
+
+
+async def test_links_that_expired_meanwhile_are_asked_for_anew(
+    doors: Doors, client: Client, film: Path, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    links = doors.upload_service.intake.direct.links
+
+    async def at_first_worthless(session: Document, first: int) -> Any:
+        given = dict(await links(session, first))
+        asked.append(first)
+        return given if len(asked) > 1 else {**given, "urls": [f"{url}0" for url in given["urls"]]}
+
+    monkeypatch.setattr(doors.upload_service.intake.direct, "links", at_first_worthless)
+    moved: list[int] = []
+    await client.upload(await doors.case(), film, moved=moved.append)
+    assert len(asked) > 1
+    assert sum(moved) == len(data)
+    assert await stored(doors) == [data]
+
+
+async def test_where_the_store_does_not_answer_the_client_sends_through_aima(
+    doors: Doors, client: Client, film: Path, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = doors.upload_service.intake.direct.links
+
+    async def nowhere(session: Document, first: int) -> Any:
+        given = dict(await links(session, first))
+        return {**given, "urls": ["http://127.0.0.1:9/nobody" for _ in given["urls"]]}
+
+    monkeypatch.setattr(doors.upload_service.intake.direct, "links", nowhere)
+    case, moved = await doors.case(), list[int]()
+    done = await client.upload(case, film, moved=moved.append)
+    assert (done["state"], sum(moved)) == ("complete", len(data))
+    assert await stored(doors) == [data]
+    [session] = await doors.ports.documents.find("uploads", {})
+    write = direct.write_of(session)
+    assert write is not None
+    assert doors.ports.objects.direct is not None
+    with pytest.raises(PermanentError, match="not known any more"):
+        await doors.ports.objects.direct.complete(write)
+
+
+async def test_a_file_that_becomes_shorter_while_it_is_sent_is_named(
+    doors: Doors, client: Client, film: Path, data: bytes
+) -> None:
+    content = await sending.digest(film)
+    film.write_bytes(data[:PART])
+    with pytest.raises(OSError, match="became shorter"):
+        await client.upload(await doors.case(), film, content=content)
+    assert await doors.ports.documents.find("items", {}) == []
 
 
 async def test_links_begin_with_what_clients_call_the_server(objects: S3Objects, any_s3_server: Served) -> None:

@@ -74,6 +74,26 @@ async def test_a_file_is_sent_once_and_counts_once(doors: Any, aima: Client, pho
     assert await doors.ports.documents.count("items", {}) == 2
 
 
+async def test_where_nothing_goes_straight_to_the_store_the_client_asks_once_and_sends_through_aima(
+    doors: Any, aima: Client, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aima_client.direct.LARGE_BYTES", 1_000_000)
+    asked: list[str] = []
+    send = aima._http.send
+
+    async def listening(method: str, path: str, *given: Any, **named: Any) -> Any:
+        asked.append(path)
+        return await send(method, path, *given, **named)
+
+    monkeypatch.setattr(aima._http, "send", listening)
+    case = (await aima.create_case("one"))["id"]
+    for number in range(2):
+        photo.write_bytes(bytes([number]) * 3_000_000)
+        await aima.upload(case, photo)
+    assert asked.count("/v1/uploads/direct") == 1
+    assert await doors.ports.documents.count("items", {}) == 2
+
+
 async def test_a_file_that_shrinks_while_it_is_sent_is_refused(doors: Any, aima: Client, photo: Path) -> None:
     case = (await aima.create_case("one"))["id"]
     content = await sending.digest(photo)
