@@ -12,7 +12,8 @@ from tests.contract.bus_braking_promise import BrakingPromise
 from tests.contract.bus_promise import BusPromise
 from tests.contract.documents_promise import DocumentsPromise, Reopen
 from tests.simulation.memory_bus import MemoryBus, MemoryLog
-from tests.simulation.memory_documents import MemoryDocuments, MemoryStore
+from tests.simulation.memory_documents import MemoryDocuments
+from tests.simulation.memory_store import MemoryStore
 from tests.simulation.network import Direct
 
 ONE_PROCESS = "the log lies in the memory of one process; in the simulation processes are made up, too"

@@ -8,7 +8,7 @@ import sys
 from dataclasses import fields
 
 from tests.simulation.many import Players
-from tests.simulation.memory_documents import Protections
+from tests.simulation.memory_store import Protections
 from tests.simulation.world import Outcome
 
 SHOWN = 5

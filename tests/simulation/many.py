@@ -11,7 +11,7 @@ from typing import Self
 
 import structlog
 
-from tests.simulation.memory_documents import Protections
+from tests.simulation.memory_store import Protections
 from tests.simulation.world import Outcome, play
 
 AT_ONCE = 25

@@ -9,7 +9,7 @@ import pytest
 from aima_common.ports.documents import Outcome as Kind
 from tests.simulation.faults import KINDS, SCHEDULERS, Fault
 from tests.simulation.many import Players
-from tests.simulation.memory_documents import Protections
+from tests.simulation.memory_store import Protections
 from tests.simulation.world import MEDIA, Outcome, play
 
 SEEDS = range(2000)

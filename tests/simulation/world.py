@@ -32,7 +32,8 @@ from aima_monitoring.invariants import Sent, Violation, check
 from aima_monitoring.service import Monitoring
 from tests.simulation.faults import ROLES, WORKERS, Fault, draw
 from tests.simulation.memory_bus import MemoryBus, MemoryLog
-from tests.simulation.memory_documents import MemoryDocuments, MemoryStore, Protections
+from tests.simulation.memory_documents import MemoryDocuments
+from tests.simulation.memory_store import MemoryStore, Protections
 from tests.simulation.network import CrashPoint, Direct, Server, Wire
 from tests.simulation.small_house import TENANT, SmallScheduler, SmallWorker, accept
 from tests.simulation.virtual_time import Process, run_virtually
