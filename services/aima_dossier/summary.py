@@ -1,5 +1,6 @@
 """A case in numbers."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -18,7 +19,8 @@ def summarise(items: Sequence[DossierItem], media: Sequence[DossierMedium]) -> S
         films=types[MediumType.VIDEO],
         stills=types[MediumType.IMAGE],
         recordings=types[MediumType.AUDIO],
-        duration_seconds=round(sum(medium.duration_seconds or 0.0 for medium in media), 3),
+        # Exact, and thus the same in whichever order the media came: half a millisecond may fall either way otherwise.
+        duration_seconds=round(math.fsum(medium.duration_seconds or 0.0 for medium in media), 3),
         shots=kinds["shot"],
         faces=kinds["face"],
         speech_lines=kinds["speech"],

@@ -17,7 +17,13 @@ from aima_cluster.plan import REPLICAS
 from aima_dossier.canonical import canonical
 from aima_dossier.model import Dossier
 from aima_servers import MeansMissingError
+from tests.chaos.cluster_faults import Fault, selection
+from tests.chaos.cluster_ground import Ground
+from tests.chaos.cluster_matrix import one_round
 from tests.demo import AnalysedDemo
+
+PICTURES = 8
+"""Of each case that is worked on under a fault; `python -m tests.chaos.cluster_matrix` takes 200."""
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
@@ -102,6 +108,16 @@ async def test_every_process_drains_when_it_is_told_to_and_comes_back(running: C
         assert process.pid != before
         said = [json.loads(line) for line in process.log.read_text().splitlines() if line.startswith("{")]
         assert any(line["event"] == "draining" for line in said)
+
+
+@pytest.mark.parametrize("fault", selection(), ids=lambda fault: fault.name)
+async def test_nothing_is_lost_or_doubled_by(
+    fault: Fault, running: Cluster, results: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ground = Ground(running, tmp_path_factory.mktemp("pictures"), await running.key())
+    done = await one_round(ground, fault, PICTURES, seed=1, pause_seconds=0.1)
+    assert done.evidence
+    assert done.failures() == []
 
 
 async def _case(client: Client) -> str:

@@ -9,6 +9,7 @@ from aima_common import ids
 from aima_common.contracts.picture import MissingPart
 from aima_dossier.domain import CorrectionFacts, ItemFacts, Relation
 from aima_dossier.model import Dossier, DossierMedium
+from aima_dossier.summary import summarise
 from tests.unit.aima_dossier.dossier_sample import (
     HOSTILE_NAMES,
     WRITTEN_AT,
@@ -117,6 +118,18 @@ def test_the_summary_counts_what_was_found() -> None:
     assert total.duration_seconds == 79.0
     assert total.languages == ["en"]
     assert total.labels[0] == "espresso"
+
+
+def test_the_minutes_of_a_case_do_not_depend_on_the_order_in_which_its_media_came() -> None:
+    media = sample().dossier().media
+    lasting = [
+        one.model_copy(update={"duration_seconds": seconds})
+        for one, seconds in zip(media, (46.08, 27.3625, 26.975, 0.0, 0.1, 0.2), strict=True)
+    ]
+    orders = [[*lasting[start:], *lasting[:start]] for start in range(len(lasting))]
+    naive = {sum(one.duration_seconds or 0.0 for one in order) for order in orders}
+    assert len(naive) > 1, "the control: floating point depends on the order"
+    assert len({summarise([], order).duration_seconds for order in orders}) == 1
 
 
 def test_a_correction_stands_beside_the_statement_of_the_model() -> None:
