@@ -42,6 +42,7 @@ async def cluster(settings: StoreSettings, *, leftover_seconds: float = LEFTOVER
         password=settings.kafka_password,
         authority=settings.kafka_authority,
         replication=settings.kafka_replication,
+        session_seconds=settings.kafka_session_seconds,
     )
     s3 = S3Settings(
         settings.s3,

@@ -34,6 +34,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("AIMA_KAFKA_PASSWORD", "that user's password", default="", secret=True),
     Setting("AIMA_KAFKA_CA", "file of certificates to trust; turns TLS on", default=""),
     Setting("AIMA_KAFKA_REPLICATION", "copies of new topics; the brokers' own default when left out", default=""),
+    Setting("AIMA_KAFKA_SESSION_SECONDS", "silence after which a process's partitions go to the others", default="45"),
     Setting("AIMA_MONGODB", "MongoDB's URI, mongodb://…/?replicaSet=…", secret=True),
     Setting("AIMA_MONGODB_DATABASE", "database of this installation", default="aima"),
     Setting("AIMA_S3", "URL of the S3 server, http://host:port or https://host"),
@@ -144,6 +145,7 @@ class StoreSettings:
     kafka_password: str | None = field(default=None, repr=False)
     kafka_authority: Path | None = None
     kafka_replication: int | None = None
+    kafka_session_seconds: int = 45
     mongodb_database: str = "aima"
     s3_bucket: str = "aima"
     s3_region: str = "us-east-1"
@@ -169,6 +171,7 @@ class StoreSettings:
             kafka_password=password or None,
             kafka_authority=Path(authority) if authority else None,
             kafka_replication=number(environment, "AIMA_KAFKA_REPLICATION", 0) or None,
+            kafka_session_seconds=number(environment, "AIMA_KAFKA_SESSION_SECONDS", 45, least=6),
             mongodb_database=environment.get("AIMA_MONGODB_DATABASE") or cls.mongodb_database,
             s3_bucket=environment.get("AIMA_S3_BUCKET") or cls.s3_bucket,
             s3_region=environment.get("AIMA_S3_REGION") or cls.s3_region,

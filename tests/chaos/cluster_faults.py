@@ -167,8 +167,6 @@ def selection() -> Sequence[Fault]:
         kill("analysis-image"),
         stop_server("mongod", 5.0),
         stop_server("kafka", 5.0),
-        stop_server("s3", 5.0),
-        GARBAGE_MESSAGES,
         DUPLICATES,
     )
 

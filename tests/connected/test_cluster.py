@@ -31,7 +31,9 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     try:
-        async with cluster(tmp_path_factory.mktemp("cluster"), extra={"AIMA_SLOTS": "1"}) as running:
+        async with cluster(
+            tmp_path_factory.mktemp("cluster"), extra={"AIMA_SLOTS": "1", "AIMA_KAFKA_SESSION_SECONDS": "10"}
+        ) as running:
             yield running
     except MeansMissingError as error:
         pytest.skip(str(error))
