@@ -48,7 +48,7 @@ def as_markdown(told: dict[str, Any], command: str) -> str:
         ("media", told["media"]),
         ("killed with SIGKILL", f"{len(told['kills'])} ({killed})"),
         ("uploads: requests / without an answer / accepted", " / ".join(str(n) for n in told["uploads"].values())),
-        ("accepted items lost, doubled or changed; invariants I1 to I12 violated", told["violations"]["under_fire"]),
+        ("accepted items lost, doubled or changed; invariants I1 to I18 violated", told["violations"]["under_fire"]),
         (
             "objects read again and compared with their hash",
             f"{told['objects_checked']} ({told['bytes_checked']} bytes)",
