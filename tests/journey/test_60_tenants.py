@@ -175,7 +175,7 @@ async def test_content_that_another_tenant_has_is_not_known(
         for sha256, size in sizes.items():
             known = {"case": mine, "file_name": "x", "sha256": sha256, "size_bytes": size}
             with pytest.raises(MissingError) as unknown:
-                await client._json("POST", "/v1/uploads/known", known)
+                await client._http.send("POST", "/v1/uploads/known", known)
             assert unknown.value.code == "unknown_content"
 
 

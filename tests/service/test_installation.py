@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from aima_common import wiring
+from aima_common.cluster_wiring import require_one_installation
 from aima_common.errors import SettingsError
 from aima_common.ports import Ports
-from aima_common.cluster_wiring import require_one_installation
 
 
 @contextlib.asynccontextmanager

@@ -23,7 +23,7 @@ def test_the_stores_are_read_with_their_defaults() -> None:
     stores = StoreSettings.from_environment(STORES)
     assert stores.s3 == "http://s3:9000"
     assert (stores.mongodb_database, stores.s3_bucket, stores.s3_region) == ("aima", "aima", "us-east-1")
-    assert stores.kafka_user is stores.kafka_replication is stores.kafka_authority is None
+    assert (stores.kafka_user, stores.kafka_replication, stores.kafka_authority) == (None, None, None)
 
 
 def test_no_secret_is_shown() -> None:
