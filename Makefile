@@ -63,7 +63,7 @@ generated: setup-dev
 	@$(BIN)/python -m aima_common.contracts --check
 containers: setup-dev
 	@$(BIN)/hadolint docker/Dockerfile
-	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml docker/compose.gpu.yaml
 
 .PHONY: fmt
 fmt: setup-dev ## format, and mend what can be mended without thinking
@@ -146,3 +146,5 @@ lock: $(UV) ## resolve the locks anew (UPGRADE=--upgrade takes newer versions)
 	@for service in $(SERVICES); do echo "lock of $$service"; \
 	  $(COMPILE) pyproject.toml --extra $$service --constraint requirements/all.txt \
 	  --output-file requirements/services/$$service.txt || exit 1; done
+	@$(COMPILE) pyproject.toml requirements/cuda.in --override requirements/cuda.in --extra analysis \
+	  --constraint requirements/all.txt --output-file requirements/services/analysis_cuda.txt
