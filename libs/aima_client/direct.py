@@ -1,7 +1,6 @@
 """Large files sent straight to the object store, where AIMA offers it and this machine can reach it."""
 
 import asyncio
-import contextlib
 import errno
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -74,6 +73,7 @@ class _Parts:
         self._moved = moved
         self._links: dict[int, str] = {}
         self._linking = asyncio.Lock()
+        self._reached = False
 
     async def send(self) -> None:
         """Send all of them, a few at a time; raise `StoreUnreachableError` when one cannot be sent."""
@@ -114,11 +114,17 @@ class _Parts:
                 raise ConnectionAbortedError
 
         done = False
-        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            headers = {"Content-Length": str(length)}
+        headers = {"Content-Length": str(length)}
+        try:
             async with store.put(URL(link, encoded=True), data=body(), headers=headers) as answer:
                 await answer.read()
-                done = answer.status == 200
+                self._reached, done = True, answer.status == 200
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            # Where nobody ever answered, trying again only makes people wait for the other way.
+            if not self._reached:
+                raise StoreUnreachableError from error
+        except (aiohttp.ClientError, TimeoutError):
+            self._reached = True
         if not done:
             self._moved(-sent)
             if self._path.stat().st_size < self._size:

@@ -15,6 +15,7 @@ import pytest
 
 from aima_client import Client, sending
 from aima_client import direct as client_direct
+from aima_common.adapters.s3 import connection as s3_connection
 from aima_common.adapters.s3 import direct as s3_direct
 from aima_common.adapters.s3.settings import S3Settings
 from aima_common.adapters.s3_objects import S3Objects
@@ -201,6 +202,20 @@ async def test_a_write_that_the_store_forgot_begins_anew(doors: Doors, data: byt
     await begin(doors, declared(case, data))
     assert await send(await links(doors, begun["id"]), data) == [200, 200, 200]
     assert (await complete(doors, begun["id"]))[0] == 200
+
+
+async def test_long_lists_of_parts_and_of_uploads_are_read_to_their_end(
+    doors: Doors, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_connection, "LIST_PAGE", 2)
+    begun = await begin(doors, declared(await doors.case(), data))
+    await send(await links(doors, begun["id"]), data)
+    assert (await complete(doors, begun["id"]))[0] == 200
+    assert doors.ports.objects.direct is not None
+    for number in range(5):
+        await doors.ports.objects.direct.begin(f"t/acme/{number // 2}", 10)
+    assert await doors.ports.objects.sweep(-60.0) == 5
+    assert await doors.ports.objects.sweep(-60.0) == 0
 
 
 async def test_a_completion_whose_answer_was_lost_is_repeated_without_harm(doors: Doors, data: bytes) -> None:

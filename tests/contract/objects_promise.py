@@ -161,6 +161,19 @@ class ObjectsPromise:
                     assert await collect(objects.open("t/acme/a")) == content + b"!"
         assert [info.key async for info in objects.list("")] == ["t/acme/a"]
 
+    async def test_of_many_who_create_different_objects_under_a_key_at_once_one_wins_whole(
+        self, objects: Objects
+    ) -> None:
+        contents = [bytes([65 + number]) * len(HUGE) for number in range(4)]
+        writers = [await objects.create("t/acme/race" if number % 2 else None) for number in range(4)]
+        await asyncio.gather(*(writer.write(content) for writer, content in zip(writers, contents, strict=True)))
+        ends = [
+            writer.finish("t/acme/race", sha256(content)) for writer, content in zip(writers, contents, strict=True)
+        ]
+        outcomes = await asyncio.gather(*ends, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes if outcome is not None] == [ObjectExistsError] * 3
+        assert await collect(objects.open("t/acme/race")) == contents[outcomes.index(None)]
+
     async def test_an_aborted_creation_leaves_nothing(self, objects: Objects) -> None:
         for named in ("t/acme/a", None):
             writer = await objects.create(named)

@@ -16,11 +16,11 @@ from typing import Self
 
 from aima_common.adapters.embedded.durable_files import write_all
 from aima_common.adapters.object_keys import check_key, check_name, key_refused
-from aima_common.adapters.s3.connection import Stored
 from aima_common.adapters.s3.direct import S3DirectWrites
 from aima_common.adapters.s3.scratch import Scratch, private_file
 from aima_common.adapters.s3.settings import S3Settings
 from aima_common.adapters.s3.store import S3Store
+from aima_common.adapters.s3.stored import Stored
 from aima_common.adapters.s3.writers import STAGING, S3Creation, S3ResumableWriter
 from aima_common.errors import ObjectMissingError, UnavailableError
 from aima_common.ports.objects import ObjectInfo
@@ -121,18 +121,16 @@ class S3Objects:
         return await self._store.in_thread(partial(self._sweep, time.time() - older_than_seconds))
 
     def _copy(self, key: str, path: Path, enough: threading.Event) -> None:
-        connection = self._store.connection
-        found = connection.stat(key)
-        body = connection.read(key)
-        if found is None or body is None:
+        body = self._store.connection.read(key)
+        if body is None:
             raise ObjectMissingError(key)
         copied = 0
         with contextlib.closing(body), private_file(path) as file:
             while not enough.is_set() and (chunk := body.read(COPY_BYTES)):
                 write_all(file.fileno(), chunk)
                 copied += len(chunk)
-        if copied != found.size_bytes:
-            raise UnavailableError(f"{copied} of the {found.size_bytes} bytes of {key!r} came", code="s3")
+            if copied != body.size_bytes:
+                raise UnavailableError(f"{copied} of the {body.size_bytes} bytes of {key!r} came", code="s3")
 
     def _sweep(self, before: float) -> int:
         connection, swept = self._store.connection, 0

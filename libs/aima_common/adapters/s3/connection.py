@@ -11,7 +11,6 @@ import os
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -25,34 +24,17 @@ from urllib3.response import BaseHTTPResponse
 
 from aima_common.adapters.s3.errors import ABSENT, TAKEN, away, refused, setting_at_fault
 from aima_common.adapters.s3.settings import S3Settings
+from aima_common.adapters.s3.stored import Part, Stored
 from aima_common.errors import ObjectMissingError, PermanentError, SettingsError
 
 LIST_PAGE = 1000
 RETRIES = urllib3.Retry(total=3, connect=2, read=1, redirect=0, status=0, other=0, backoff_factor=0.1)
 """Of one request. A PUT may be sent twice by this: it is conditional, or repeating it does no harm."""
 
+QUICK_BYTES = 1 << 30
+"""Parts of so many bytes are put together well within the time for any request."""
+
 ONCE = {"If-None-Match": "*"}
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What the store tells of an object."""
-
-    key: str
-    size_bytes: int
-    modified_at: float
-    tag: str
-    """Changes with the bytes."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part that is in, and how the store will recognise it."""
-
-    number: int
-    size_bytes: int
-    tag: str
-    checksum: str | None = None
 
 
 class Body:
@@ -61,6 +43,7 @@ class Body:
     def __init__(self, response: BaseHTTPResponse, what: str) -> None:
         self._response = response
         self._what = what
+        self.size_bytes = int(response.headers["Content-Length"])
         self._turn = threading.Lock()
         self._ended = False
 
@@ -126,8 +109,9 @@ class S3Connection:
     def __init__(self, settings: S3Settings) -> None:
         self._settings = settings
         self._bucket = settings.bucket
-        self._client = self._connect(settings.endpoint)
-        self._public = self._connect(settings.public_endpoint or settings.endpoint)
+        self._client = self._connect(settings.endpoint, settings.timeout_seconds)
+        self._patient = self._connect(settings.endpoint, settings.assembly_seconds)
+        self._public = self._connect(settings.public_endpoint or settings.endpoint, settings.timeout_seconds)
 
     def prepare(self) -> None:
         """Find the bucket, or make it; raise `SettingsError` for what no waiting makes better."""
@@ -244,10 +228,13 @@ class S3Connection:
             for part in parts
         )
         body = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
+        # Some stores copy all parts before they say a word.
+        is_large = sum(part.size_bytes for part in parts) > QUICK_BYTES
+        client = self._patient if is_large else self._client
         headers = {"Content-Type": "application/xml", **(ONCE if once else {})}
         with translated(f"completing {key!r}", key):
             try:
-                response = self._client.send(
+                response = client.send(
                     "POST", self._bucket, key, query={"uploadId": upload}, headers=headers, body=body
                 )
                 _raise_told_error(response)
@@ -269,7 +256,10 @@ class S3Connection:
                     raise
 
     def uploads(self) -> list[tuple[str, str, float]]:
-        """List the multipart uploads that are not complete: key, id, time of their beginning."""
+        """List the multipart uploads that are not complete: key, id, time of their beginning.
+
+        Of a key that has very many some may be missing: where a page ends, the next one begins with the next key.
+        """
         found: list[tuple[str, str, float]] = []
         query = {"uploads": "", "max-uploads": str(LIST_PAGE)}
         with translated("listing what was begun"):
@@ -281,7 +271,6 @@ class S3Connection:
                 if not page.is_truncated:
                     return found
                 query["key-marker"] = str(page.next_key_marker)
-                query["upload-id-marker"] = str(page.next_upload_id_marker)
 
     def links(self, key: str, upload: str, numbers: Sequence[int], seconds: int) -> Sequence[str]:
         """Make the URLs to which parts of an unchecked upload are to be PUT."""
@@ -290,7 +279,7 @@ class S3Connection:
         sign = self._public.get_presigned_url
         return [sign("PUT", self._bucket, key, expires, extra_query_params=dict(query)) for query in queries]
 
-    def _connect(self, endpoint: str) -> _Client:
+    def _connect(self, endpoint: str, timeout_seconds: float) -> _Client:
         where, settings = urlsplit(endpoint), self._settings
         return _Client(
             where.netloc,
@@ -300,7 +289,7 @@ class S3Connection:
             region=settings.region,
             http_client=urllib3.PoolManager(
                 maxsize=settings.threads,
-                timeout=urllib3.Timeout(connect=settings.connect_seconds, read=settings.timeout_seconds),
+                timeout=urllib3.Timeout(connect=settings.connect_seconds, read=timeout_seconds),
                 retries=RETRIES,
                 cert_reqs="CERT_REQUIRED",
                 ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),

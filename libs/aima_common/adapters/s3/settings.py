@@ -23,6 +23,8 @@ class S3Settings:
     connect_seconds: float = 3.0
     timeout_seconds: float = 30.0
     """How long the server may be silent in the middle of a request; then its outcome is unknown."""
+    assembly_seconds: float = 600.0
+    """The same while it puts the parts of an object of gigabytes together."""
     part_bytes: int = 8 << 20
     """Size of the parts of large objects, at least 5 MiB. Of 10,000 parts an object may have: 80 GiB."""
     parts_under_way: int = 2

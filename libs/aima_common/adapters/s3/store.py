@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from aima_common.adapters.s3.connection import S3Connection, Stored
+from aima_common.adapters.s3.connection import S3Connection
 from aima_common.adapters.s3.settings import S3Settings
+from aima_common.adapters.s3.stored import Stored
 from aima_common.errors import ObjectExistsError, ObjectMissingError, StorageFullError, UnavailableError
 
 CHUNK_BYTES = 1 << 20

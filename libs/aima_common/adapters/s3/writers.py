@@ -7,9 +7,9 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 
-from aima_common.adapters.s3.connection import Part, Stored
 from aima_common.adapters.s3.pieces import Pieces
 from aima_common.adapters.s3.store import S3Store, Same
+from aima_common.adapters.s3.stored import Part, Stored
 from aima_common.errors import PermanentError, UnavailableError
 
 STAGING = "uploads/"
