@@ -29,6 +29,7 @@ def fetch(_report: Report = quiet) -> Path:
 async def vectors(folder: Path, report: Report = quiet) -> AsyncIterator[Served]:
     """Run a vector process with its data in `folder` while the block runs; its address is the path of its socket."""
     fetch(report)
+    folder.chmod(0o700)
     path = folder / SOCKET
     command = [sys.executable, "-m", MODULE, "--folder", str(folder / "data"), "--socket", str(path)]
     server = Server(command, folder, lambda _log: _answers(path))

@@ -14,6 +14,7 @@ class SharedVectors(VectorClient):
     """The vectors behind a socket of this machine (`python -m aima_common.adapters.embedded.vector_server`).
 
     A connection that breaks is made again, and what was asked meanwhile is asked once more.
+    `socket` is the path at which that process serves.
     """
 
     def __init__(self, socket: Path) -> None:
@@ -21,6 +22,7 @@ class SharedVectors(VectorClient):
         self._socket = socket
         self._line: Line | None = None
         self._connecting = asyncio.Lock()
+        self._closed = False
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -34,18 +36,25 @@ class SharedVectors(VectorClient):
             await vectors.close()
 
     async def close(self) -> None:
-        """Let go of the connection."""
-        if self._line is not None:
-            await self._line.end()
-            self._line = None
+        """Let go of the connection; further use is refused."""
+        self._closed = True
+        async with self._connecting:
+            await self._let_go()
 
     async def line(self) -> Line:
         """Give a living connection."""
         async with self._connecting:
+            if self._closed:
+                raise UnavailableError("the vectors are closed", code="vectors_closed")
             if self._line is None or not self._line.alive:
-                await self.close()
+                await self._let_go()
                 self._line = Line(*await self._connect())
             return self._line
+
+    async def _let_go(self) -> None:
+        if self._line is not None:
+            await self._line.end()
+            self._line = None
 
     async def require_room(self) -> None:
         """Leave it to the other side, which alone sees its disk."""

@@ -11,6 +11,7 @@ equal answers.
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -34,6 +36,10 @@ SCORE_DIGITS = 6
 TIES_MARGIN = 16
 """How many points more than asked for are looked at first, to see whether a tie is cut in two."""
 PR_SET_PDEATHSIG = 1
+LOCK = ".lock"
+"""The file that whoever has the folder holds locked; no space has such a name."""
+LOCK_SECONDS = 10.0
+"""How long to wait for a predecessor that is dying."""
 
 Request = Mapping[str, Any]
 
@@ -129,6 +135,7 @@ class Spaces:
         self._root = root
         self._open: dict[str, Space] = {}
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = _locked(root / LOCK)
 
     def put(self, request: Request) -> None:
         """Add points; the first ones decide how long a space's vectors are."""
@@ -159,6 +166,7 @@ class Spaces:
         """Let go of every folder."""
         for space in self._open.values():
             space.close()
+        os.close(self._lock)
 
     def _find(self, name: str) -> Space | None:
         if name not in self._open and (self._root / name).is_dir():
@@ -233,6 +241,21 @@ def _filter(where: Mapping[str, str]) -> qdrant_edge.Filter:
             qdrant_edge.FieldCondition(key=field, match=qdrant_edge.MatchValue(value)) for field, value in where.items()
         ]
     )
+
+
+def _locked(path: Path) -> int:
+    """Lock a file for as long as this process lives, for two engines on one folder would destroy it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                sys.exit(f"another process has the vectors in {path.parent}: stop it, or name another folder")
+            time.sleep(0.02)
+        else:
+            return descriptor
 
 
 def _sync_tree(folder: Path) -> None:
