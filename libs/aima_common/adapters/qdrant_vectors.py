@@ -1,7 +1,8 @@
 """Vectors on a Qdrant server. The only module that knows qdrant-client.
 
-Not yet tested on a server: none can be had from a package registry. The contract suite runs it against the client's
-own in-memory engine, which takes the same requests.
+No Qdrant server has been tested against yet: none can be had from a package registry. The contract suite runs this plug
+against the client's own in-memory engine, which takes the same requests, and a recorder of HTTP shows what they look
+like on the wire.
 """
 
 import contextlib
@@ -9,7 +10,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Self
 
 from qdrant_client import AsyncQdrantClient, models
-from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+from qdrant_client.common.client_exceptions import QdrantException
+from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from aima_common.adapters.embedded.vector_client import (
     BATCH,
@@ -34,9 +36,17 @@ TIES_MARGIN = 16
 """How many points more than asked for are looked at first, to see whether a tie is cut in two."""
 
 TIMEOUT_SECONDS = 30
-EXISTS = 409
+"""How long one request may take. Running out of it leaves the outcome unknown; all of them may be said again."""
+
+OPTIMIZING = models.OptimizersConfigDiff(deleted_threshold=1e-6, vacuum_min_vector_number=100, indexing_threshold=0)
+"""No index, for every search is exact; and segments are written anew as soon as the server allows it after an erasure:
+it refuses to be told to for fewer than a hundred vectors."""
+
+NOT_FOUND = 404
 NO_ROOM = 507
-SERVER_FAULT = 500
+REQUEST_AT_FAULT = frozenset({400, 413, 422})
+"""Bad request, too large, cannot be processed. Anything else may pass, so it is tried again: a wrong key or a server
+that is overrun must not turn good messages into dead letters."""
 
 
 class QdrantVectors:
@@ -49,12 +59,13 @@ class QdrantVectors:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, url: str) -> AsyncIterator[Self]:
-        """Connect; raise `UnavailableError` when the server does not answer."""
+        """Connect to the server at `url` (`http://host:6333`); raise `UnavailableError` when it does not answer."""
         client = AsyncQdrantClient(url=url, timeout=TIMEOUT_SECONDS, check_compatibility=False)
+        vectors = cls(client)
         try:
-            with _translated():
+            with vectors._translated():
                 await client.get_collections()
-            yield cls(client)
+            yield vectors
         finally:
             await client.close()
 
@@ -74,7 +85,7 @@ class QdrantVectors:
         await self._ensure(space, length)
         made = [models.PointStruct(**point) for point in encoded]
         for start in range(0, len(made), BATCH):
-            with _translated():
+            with self._translated():
                 await self._client.upsert(
                     PREFIX + space, made[start : start + BATCH], wait=True, ordering=models.WriteOrdering.STRONG
                 )
@@ -97,7 +108,10 @@ class QdrantVectors:
             looked_at *= 2
 
     async def forget(self, space: str, where: Mapping[str, str]) -> None:
-        """Remove all points whose payload equals `where`; `where` must name a field."""
+        """Remove all points whose payload equals `where`, which must name a field.
+
+        They are found no more on return; the server takes their bytes off its disk when it writes the segment anew.
+        """
         require_space(space)
         require_texts(where)
         if not where:
@@ -105,13 +119,13 @@ class QdrantVectors:
         if await self._length(space) is None:
             return
         selector = models.FilterSelector(filter=_filter(where))
-        with _translated():
+        with self._translated():
             await self._client.delete(PREFIX + space, selector, wait=True, ordering=models.WriteOrdering.STRONG)
 
     async def _query(
         self, space: str, numbers: list[float], where: Mapping[str, str], limit: int
     ) -> tuple[Neighbour, ...]:
-        with _translated():
+        with self._translated():
             answer = await self._client.query_points(
                 PREFIX + space,
                 query=numbers,
@@ -130,11 +144,14 @@ class QdrantVectors:
         if await self._fits(space, length):
             return
         config = models.VectorParams(size=length, distance=models.Distance.COSINE)
-        with _translated():
+        with self._translated():
             try:
-                await self._client.create_collection(PREFIX + space, vectors_config=config)
-            except UnexpectedResponse as error:
-                if error.status_code != EXISTS:  # another process made it meanwhile
+                await self._client.create_collection(
+                    PREFIX + space, vectors_config=config, optimizers_config=OPTIMIZING
+                )
+            except UnexpectedResponse:
+                # Another process may have made it meanwhile.
+                if not await self._client.collection_exists(PREFIX + space):
                     raise
             for field in INDEXED_FIELDS:
                 keyword = models.PayloadSchemaType.KEYWORD
@@ -150,7 +167,7 @@ class QdrantVectors:
 
     async def _length(self, space: str) -> int | None:
         if space not in self._lengths:
-            with _translated():
+            with self._translated():
                 if not await self._client.collection_exists(PREFIX + space):
                     return None
                 described = await self._client.get_collection(PREFIX + space)
@@ -162,23 +179,24 @@ class QdrantVectors:
             self._lengths[space] = vectors.size
         return self._lengths[space]
 
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except UnexpectedResponse as error:
+            if error.status_code == NO_ROOM:
+                raise StorageFullError(f"Qdrant has no room left: {error}", code="storage_full") from error
+            if error.status_code in REQUEST_AT_FAULT:
+                raise PermanentError(f"Qdrant refused the request: {error}", code="vectors_refused") from error
+            if error.status_code == NOT_FOUND:
+                # A collection that was known is gone; it is made again when something is put.
+                self._lengths.clear()
+            raise UnavailableError(f"Qdrant did not take part: {error}", code="vectors") from error
+        except (ApiException, QdrantException) as error:
+            raise UnavailableError(f"Qdrant is away, the outcome is unknown: {error!r}", code="vectors") from error
+
 
 def _filter(where: Mapping[str, str]) -> models.Filter:
     return models.Filter(
         must=[models.FieldCondition(key=field, match=models.MatchValue(value=value)) for field, value in where.items()]
     )
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except UnexpectedResponse as error:
-        status = error.status_code or SERVER_FAULT
-        if status == NO_ROOM:
-            raise StorageFullError(f"Qdrant has no room left: {error}", code="storage_full") from error
-        if status < SERVER_FAULT:
-            raise PermanentError(f"Qdrant refused the request: {error}", code="vectors_refused") from error
-        raise UnavailableError(f"Qdrant did not take part: {error}", code="vectors") from error
-    except (ResponseHandlingException, ApiException) as error:
-        raise UnavailableError(f"Qdrant is away, the outcome is unknown: {error}", code="vectors") from error
