@@ -1,13 +1,14 @@
 """Documents on MongoDB when mongod is away, hangs, refuses, or a document would grow for ever."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from aima_common.adapters import mongo_documents, mongo_pipelines
+from aima_common.adapters import mongo_pipelines
 from aima_common.adapters.mongo_documents import MongoDocuments
 from aima_common.collections import BY_NAME, COLLECTIONS
 from aima_common.errors import PermanentError, UnavailableError
@@ -122,6 +123,7 @@ async def test_each_process_tells_at_once_what_it_wrote_and_later_what_a_dead_on
             await writer.transition("jobs", "d1", outbox=said("second"))
             assert await values(writer) == [b"first", b"second"]
             assert await values(patient) == []
+            assert await patient.outbox_since() is not None, "what it must not tell yet it can still see"
             await writer.published([entry.token for entry in await writer.outbox(1)])
             assert await values(writer) == [b"second"]
         # The writer is gone with one entry untold.
@@ -158,21 +160,66 @@ async def test_a_process_that_waits_asks_the_database_seldom(
         assert asked == 20, "the control: without the memory every look is a question"
 
 
-async def test_what_the_memory_has_no_room_for_is_found_in_the_store(
-    mongod_uri: str, database: str, monkeypatch: pytest.MonkeyPatch
+async def tell_all(plug: MongoDocuments, count: int) -> list[bytes]:
+    told: list[bytes] = []
+    async with asyncio.timeout(20):
+        while len(told) < count:
+            entries = await plug.outbox(3)
+            told += [entry.record.value for entry in entries]
+            await plug.published([entry.token for entry in entries])
+            await asyncio.sleep(0.01)
+    return told
+
+
+async def test_what_the_memory_has_no_room_for_is_told_in_its_order_without_waiting(
+    mongod_uri: str, database: str
 ) -> None:
-    monkeypatch.setattr(mongo_documents, "REMEMBERED_ENTRIES", 2)
-    async with MongoDocuments.open(mongod_uri, database, collections=FEW, leftover_seconds=0.05) as plug:
-        for number in range(5):
-            await plug.insert("jobs", Insert(f"d{number}", "acme", "ready", {}), outbox=said(str(number)))
-        told: list[bytes] = []
-        async with asyncio.timeout(10):
-            while len(told) < 5:
-                entries = await plug.outbox()
-                told += [entry.record.value for entry in entries]
-                await plug.published([entry.token for entry in entries])
-                await asyncio.sleep(0.02)
-        assert sorted(told) == [b"0", b"1", b"2", b"3", b"4"]
+    opened = MongoDocuments.open(mongod_uri, database, collections=FEW, leftover_seconds=600, remembered_entries=4)
+    async with opened as plug:
+        for number in range(11):
+            collection, state = [("jobs", "ready"), ("keys", "active")][number % 2]
+            await plug.insert(collection, Insert(f"d{9 - number}", "acme", state, {}), outbox=said(str(number)))
+        assert await tell_all(plug, 11) == [str(number).encode() for number in range(11)]
+        assert await values(plug) == []
+
+
+async def test_an_entry_whose_fate_is_unknown_is_told_before_what_came_after_it(
+    mongod_uri: str, database: str, mongod_server: Served
+) -> None:
+    opened = MongoDocuments.open(mongod_uri, database, collections=FEW, leftover_seconds=600, timeout_seconds=1.0)
+    async with opened as plug:
+        await plug.insert("jobs", Insert("j1", "acme", "ready", {}), outbox=said("before"))
+        with standing_still(mongod_server), pytest.raises(UnavailableError):
+            await plug.transition("jobs", "j1", inbox="m1", outbox=said("unknown"))
+        for inbox, value in (("m1", "again"), ("m2", "after")):
+            await insisting(plug, inbox, value)
+        before, settled, after = await tell_all(plug, 3)
+        assert (before, after) == (b"before", b"after")
+        assert settled in {b"unknown", b"again"}
+        assert await values(plug) == []
+
+
+async def insisting(plug: MongoDocuments, inbox: str, value: str) -> None:
+    while True:
+        with contextlib.suppress(UnavailableError):
+            await plug.transition("jobs", "j1", inbox=inbox, outbox=said(value))
+            return
+        await asyncio.sleep(0.1)
+
+
+async def test_a_caller_who_leaves_in_the_middle_leaves_nothing_untold(mongod_uri: str, database: str) -> None:
+    async with MongoDocuments.open(mongod_uri, database, collections=FEW, leftover_seconds=600) as plug:
+        await plug.insert("jobs", Insert("j1", "acme", "ready", {}))
+        for number in range(40):
+            writing = asyncio.create_task(plug.transition("jobs", "j1", inbox=str(number), outbox=said(str(number))))
+            await asyncio.sleep(number / 10_000)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+        await asyncio.sleep(0.5)
+        written = {line.inbox for line in await plug.history("jobs", "j1")} - {None}
+        assert written, "the control: some writes were done although nobody waited for them"
+        told = [one.decode() for one in await tell_all(plug, len(written))]
+        assert set(told) == written
 
 
 async def test_every_declared_index_is_made_and_opening_again_changes_nothing(mongod_uri: str, database: str) -> None:
@@ -191,8 +238,9 @@ async def test_the_relay_and_the_reaper_read_by_index(documents: MongoDocuments)
     await documents.insert("jobs", Insert("j1", "acme", "ready", {}), outbox=[Record("told", "k", b"")])
     reaper = mongo_pipelines.matching({"state": "leased"}, lease_expired=True)
     relay = {"waiting_since": {"$exists": True}}
-    for wanted in (reaper, relay):
-        plan = (await jobs.find(wanted).sort("waiting_since" if wanted is relay else "_id").explain())["queryPlanner"]
+    own = mongo_pipelines.written_by(["jobs"], "ab-", 10)[0]["$match"]
+    for wanted in (reaper, relay, own):
+        plan = (await jobs.find(wanted).sort("_id" if wanted is reaper else "waiting_since").explain())["queryPlanner"]
         assert "IXSCAN" in stages(plan["winningPlan"])
         assert "COLLSCAN" not in stages(plan["winningPlan"])
     plan = (await jobs.find({"body.progress": 1}).explain())["queryPlanner"]

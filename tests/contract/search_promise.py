@@ -38,6 +38,11 @@ class SearchPromise:
         await search.index([passage(1, "Ein Café in Köln"), passage(2, "cofe")])
         assert await found(search, words) == {"p1"}
 
+    @pytest.mark.parametrize("words", ["résumé", "re\u0301sume\u0301", "RESUME", "Résume\u0301"])
+    async def test_an_accent_may_be_a_sign_of_its_own(self, search: Search, words: str) -> None:
+        await search.index([passage(1, "mon résumé"), passage(2, "mon re\u0301sume\u0301"), passage(3, "resu me")])
+        assert await found(search, words) == {"p1", "p2"}
+
     @pytest.mark.parametrize("words", ["apples_red", "red-green", "it's", "a.b.c", "x:y*"])
     async def test_words_with_signs_in_them_are_found_again(self, search: Search, words: str) -> None:
         await search.index([passage(1, f"say {words} now"), passage(2, "something else")])
@@ -49,6 +54,11 @@ class SearchPromise:
     async def test_anything_is_a_query_and_what_is_not_there_is_not_found(self, search: Search, words: str) -> None:
         await search.index([passage(1, "nothing of the kind")])
         assert await found(search, words) == set()
+
+    @pytest.mark.parametrize("words", ["x_" * 20_000, "rain " * 20_000, "rain " + "snow" * 20_000])
+    async def test_of_a_very_long_query_the_beginning_counts(self, search: Search, words: str) -> None:
+        await search.index([passage(1, "rain")])
+        assert await found(search, words) == ({"p1"} if words.startswith("rain rain") else set())
 
     async def test_no_word_is_too_common(self, search: Search) -> None:
         await search.index([passage(1, "to be or not to be"), passage(2, "that is the question")])
@@ -75,6 +85,10 @@ class SearchPromise:
     async def test_the_passage_that_says_more_of_it_comes_first(self, search: Search) -> None:
         await search.index([passage(1, "rain and snow and hail and a great deal of wind"), passage(2, "rain rain")])
         assert [hit.passage.id for hit in await search.query("acme", "rain")] == ["p2", "p1"]
+
+    async def test_no_limit_means_none(self, search: Search) -> None:
+        await search.index([passage(1, "rain")])
+        assert [len(await search.query("acme", "rain", limit=limit)) for limit in (-1, 0, 1, 2)] == [0, 0, 1, 1]
 
     async def test_equally_good_ones_come_in_the_order_of_their_ids_up_to_the_limit(self, search: Search) -> None:
         await search.index([passage(number, "rain") for number in (7, 3, 9, 1, 5)])

@@ -37,3 +37,22 @@ class TestMongoDocuments(DocumentsPromise):
     async def documents(self, reopen: Reopen) -> AsyncIterator[Documents]:
         async with reopen() as plug:
             yield plug
+
+
+@pytest.mark.connected
+class TestMongoOutboxOfOneOfMany:
+    """What the promise says of the outbox, where each process tells from memory what it wrote."""
+
+    @pytest.fixture
+    async def documents(self, mongod_uri: str) -> AsyncIterator[Documents]:
+        collections = [BY_NAME[name] for name in ("jobs", "keys", "media")]
+        database = f"t{secrets.token_hex(8)}"
+        async with MongoDocuments.open(mongod_uri, database, collections=collections, leftover_seconds=600) as plug:
+            yield plug
+
+    test_waits = DocumentsPromise.test_what_a_change_says_waits_until_it_is_published
+    test_oldest_first = DocumentsPromise.test_the_oldest_entries_of_all_collections_come_first
+    test_since_when = DocumentsPromise.test_the_outbox_tells_since_when_its_oldest_entry_waits
+    test_no_change = DocumentsPromise.test_publishing_is_no_change_of_the_document
+    test_of_that_name = DocumentsPromise.test_a_token_never_removes_what_a_later_document_of_that_name_says
+    test_listens = DocumentsPromise.test_whoever_listens_hears_of_new_entries

@@ -22,7 +22,8 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from aima_common.adapters import mongo_pipelines as pipelines
-from aima_common.adapters import search_words
+from aima_common.adapters.embedded import words as full_text
+from aima_common.adapters.outbox_memory import REMEMBERED_ENTRIES, OutboxMemory
 from aima_common.collections import COLLECTIONS, Collection
 from aima_common.errors import PermanentError, StorageFullError, UnavailableError
 from aima_common.ports.bus import Record
@@ -60,23 +61,17 @@ MEANINGFUL = ["string", "int", "long", "double", "bool"]
 """Types that a unique index compares: a missing or null field is no value and repeats nothing."""
 
 
-REMEMBERED_ENTRIES = 10_000
-"""Outbox entries of its own that a process keeps in memory; what is beyond is found in the store, later."""
-
-
 class MongoDocuments:
     """The MongoDB plug of `Documents`.
 
-    With `leftover_seconds`, where many processes work on one database, each publishes what it wrote itself, from
-    memory and at once; the store is asked now and again for entries that have waited for so long, because whoever
-    wrote them has died. The memory is a shortcut: what it forgets is in the store.
+    With an `OutboxMemory`, where many processes work on one database, each publishes what it wrote itself, from
+    memory and at once; the store is asked now and again for entries that have waited for so long that whoever wrote
+    them must have died. The memory is a shortcut: what it forgets is in the store.
     """
 
-    def __init__(self, database: Any, collections: Sequence[Collection], leftover_seconds: float) -> None:
+    def __init__(self, database: Any, collections: Sequence[Collection], memory: OutboxMemory) -> None:
         self._database = database
-        self._leftover_seconds = leftover_seconds
-        self._own: dict[str, OutboxEntry] = {}
-        self._swept_at = -leftover_seconds * random.random()
+        self._memory = memory
         self._collections = {collection.name: database[collection.name] for collection in collections}
         self._keeps_history = {collection.name: collection.history for collection in collections}
         self._streams = database[STREAMS]
@@ -91,11 +86,14 @@ class MongoDocuments:
         *,
         collections: Sequence[Collection] = COLLECTIONS,
         leftover_seconds: float = 0.0,
+        remembered_entries: int = REMEMBERED_ENTRIES,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> AsyncIterator[Self]:
         """Connect, and make the collections' indexes; raise `UnavailableError` when MongoDB does not answer.
 
-        With `leftover_seconds` the outbox holds what this process wrote, and what others left behind for so long.
+        With `leftover_seconds` the outbox holds what this process wrote (the oldest `remembered_entries` of it in
+        memory), and what others left behind for so long; with 0 it holds everybody's, and each look is a question.
+        `timeout_seconds` is how long one operation may take, retries included.
         """
         client: Any = AsyncIOMotorClient(
             uri,
@@ -111,7 +109,8 @@ class MongoDocuments:
         )
         try:
             await _ensure_indexes(durable, collections)
-            yield cls(durable, collections, leftover_seconds)
+            memory = OutboxMemory(secrets.token_hex(6), leftover_seconds, time.monotonic, remembered_entries)
+            yield cls(durable, collections, memory)
         finally:
             client.close()
 
@@ -157,15 +156,21 @@ class MongoDocuments:
         self, collection: str, document: Insert, *, outbox: Sequence[Record] = (), inbox: str | None = None
     ) -> bool:
         """Add a document once."""
-        outgoing = _tokens(outbox)
+        outgoing = self._memory.tokens(outbox)
         # An upsert that matches nothing, because only updates may read the store's clock.
         change = pipelines.insertion(document, outgoing, inbox, history=self._keeps_history[collection])
         try:
-            with _translated():
-                await self._collections[collection].update_one(pipelines.absent(document.id), change, upsert=True)
+            with self._memory.doubting(outgoing, (DuplicateKeyError,)), _translated():
+                done = await self._collections[collection].find_one_and_update(
+                    pipelines.absent(document.id),
+                    change,
+                    projection={"changed_at": 1},
+                    upsert=True,
+                    return_document=ReturnDocument.AFTER,
+                )
         except DuplicateKeyError:
             return False
-        self._told(collection, document.id, outgoing)
+        self._told(collection, outgoing, done)
         return True
 
     async def transition(
@@ -181,32 +186,30 @@ class MongoDocuments:
         inbox: str | None = None,
     ) -> Transitioned:
         """Change one document with everything that belongs to it, in one atomic update."""
-        outgoing, history = _tokens(outbox), self._keeps_history[collection]
+        outgoing, history = self._memory.tokens(outbox), self._keeps_history[collection]
         try:
-            with _translated():
+            with self._memory.doubting(outgoing, (DuplicateKeyError,)), _translated():
                 after = await self._collections[collection].find_one_and_update(
                     pipelines.expectation(document_id, expect, lease, inbox),
                     pipelines.transition(change, lease, outgoing, inbox, release=release, history=history),
-                    projection=pipelines.PUBLIC,
+                    projection=pipelines.CHANGED,
                     return_document=ReturnDocument.AFTER,
                 )
         except DuplicateKeyError:
             after = None
         if after is None:
             return await self._not_applied(collection, document_id, inbox)
-        self._told(collection, document_id, outgoing)
+        self._told(collection, outgoing, after)
         return Transitioned(Outcome.APPLIED, _document(after))
 
-    def _told(self, collection: str, document_id: str, outgoing: Mapping[str, Record]) -> None:
-        """Note what has just become durable. What may have, its outcome being unknown, is left to the sweep."""
-        if not outgoing:
-            return
-        if self._leftover_seconds and len(self._own) < REMEMBERED_ENTRIES:
-            now = datetime.datetime.now(datetime.UTC)
-            for token, record in outgoing.items():
-                place = f"{collection}/{token}/{document_id}"
-                self._own[place] = OutboxEntry(place, record, now)
-        self._listener()
+    def _told(self, collection: str, outgoing: Mapping[str, Record], written: Mapping[str, Any]) -> None:
+        """Note what has just become durable, by the store's time, and wake whoever publishes it."""
+        if outgoing:
+            self._memory.remember(
+                OutboxEntry(f"{collection}/{token}/{written['_id']}", record, written["changed_at"])
+                for token, record in outgoing.items()
+            )
+            self._listener()
 
     async def _not_applied(self, collection: str, document_id: str, inbox: str | None) -> Transitioned:
         """Tell why nothing happened. What is read here may be newer than what was refused, never older."""
@@ -223,22 +226,28 @@ class MongoDocuments:
         """Remove a document and everything that belongs to it."""
         with _translated():
             done = await self._collections[collection].delete_one({"_id": document_id})
+        self._memory.forget_document(collection, document_id)
         return bool(done.deleted_count)
 
     async def outbox(self, limit: int = 500) -> Sequence[OutboxEntry]:
-        """Read the oldest entries that wait: this process's own, else those that others left behind."""
+        """Read the oldest entries that wait: those that others left behind, when it is time to look, or its own."""
         if limit < 1:
             return []
-        if self._own:
-            return list(itertools.islice(self._own.values(), limit))
-        if time.monotonic() - self._swept_at < self._leftover_seconds:
-            return []
-        names = list(self._collections)
+        memory, names = self._memory, list(self._collections)
+        if memory.has_gap():
+            late = memory.reading()
+            own = await self._entries(pipelines.written_by(names, memory.prefix, memory.room))
+            memory.filled(late, own, whole=len(own) < memory.room)
+        if memory.sweep_due():
+            left = await self._entries(pipelines.waiting(names, limit, memory.leftover_seconds))
+            memory.swept(whole=len(left) < limit)
+            if left:
+                return left
+        return memory.oldest(limit)
+
+    async def _entries(self, stages: list[pipelines.Stage]) -> list[OutboxEntry]:
         with _translated():
-            stages = pipelines.waiting(names, limit, self._leftover_seconds)
-            found = await self._collections[names[0]].aggregate(stages).to_list(limit)
-        if len(found) < limit:
-            self._swept_at = time.monotonic()
+            found = await self._collections[next(iter(self._collections))].aggregate(stages).to_list(None)
         return [_outbox_entry(one) for one in found]
 
     async def published(self, tokens: Sequence[str]) -> None:
@@ -254,8 +263,7 @@ class MongoDocuments:
             ]
             with _translated():
                 await self._collections[collection].bulk_write(changes, ordered=False)
-        for token in tokens:
-            self._own.pop(token, None)
+        self._memory.forget(tokens)
 
     async def outbox_since(self) -> datetime.datetime | None:
         """Tell since when the oldest entry waits, whoever wrote it."""
@@ -305,15 +313,15 @@ class MongoDocuments:
         """Tell the store's time."""
         with _translated():
             answer = await self._database.command("hello", codec_options=self._database.codec_options)
-        time: datetime.datetime = answer["localTime"]
-        return time
+        told: datetime.datetime = answer["localTime"]
+        return told
 
 
 class MongoSearch:
-    """The MongoDB plug of `Search`: words in an array with an index, cut as SQLite's full text cuts them.
+    """The MongoDB plug of `Search`: words in an array with an index, cut by SQLite's full text.
 
-    MongoDB's own text index finds any of the words rather than all, and knows no phrase that another index could
-    confirm; so that a query finds the same passages in a cluster as on one machine, the words are ours.
+    A query finds the same passages in a cluster as on one machine, which MongoDB's text index cannot promise
+    (docs/adr/0013).
     """
 
     def __init__(self, passages: Any) -> None:
@@ -336,21 +344,25 @@ class MongoSearch:
         """Add or replace passages."""
         if not passages:
             return
+        cut = await asyncio.to_thread(full_text.cut, [passage.text for passage in passages])
         changes = [
-            ReplaceOne({"_id": passage.id}, pipelines.stored_passage(passage), upsert=True) for passage in passages
+            ReplaceOne({"_id": passage.id}, pipelines.stored_passage(passage, tokens), upsert=True)
+            for passage, tokens in zip(passages, cut, strict=True)
         ]
         with _translated():
             await self._passages.bulk_write(changes, ordered=False)
 
     async def query(self, tenant: str, words: str, *, medium: str | None = None, limit: int = 20) -> Sequence[Hit]:
         """Find the passages that hold all the words; the more of a passage they are, the better."""
-        wanted = search_words.phrases(words)
+        phrases = full_text.phrases(words)
+        wanted = [tokens for tokens in await asyncio.to_thread(full_text.cut, phrases) if tokens]
         if not wanted or limit < 1:
             return []
         with _translated():
             stages = pipelines.searching(tenant, wanted, medium, limit)
             found = await self._passages.aggregate(stages).to_list(limit)
-        return [pipelines.hit(one, wanted) for one in found]
+        snippets = await asyncio.to_thread(full_text.snippets, [one["text"] for one in found], phrases)
+        return [pipelines.hit(one, snippet) for one, snippet in zip(found, snippets, strict=True)]
 
     async def forget(self, tenant: str, medium: str) -> None:
         """Remove every passage of a medium."""
@@ -385,10 +397,6 @@ def _indexes(collection: Collection) -> list[IndexModel]:
         meaningful = {path: {"$type": MEANINGFUL} for path, _ in keys}
         indexes.append(IndexModel(keys, unique=True, name=f"once_{number}", partialFilterExpression=meaningful))
     return indexes
-
-
-def _tokens(records: Sequence[Record]) -> dict[str, Record]:
-    return {secrets.token_hex(12): record for record in records}
 
 
 def _document(found: Mapping[str, Any]) -> Document:

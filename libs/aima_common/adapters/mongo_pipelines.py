@@ -10,10 +10,10 @@ A stored document holds, beside its own fields, everything that must become dura
     changed_at     when it was last changed, by the store's clock
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aima_common.adapters import search_words
 from aima_common.contracts.codec import dumps, loads
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Expect, Insert, Lease, Range, Where
@@ -29,6 +29,9 @@ HISTORY_KEPT = 2000
 
 PUBLIC = {"inbox": 0, "outbox": 0, "history": 0, "waiting_since": 0, "changed_at": 0}
 """The projection that readers get: a document without what only the store itself needs."""
+
+CHANGED = {"inbox": 0, "outbox": 0, "history": 0, "waiting_since": 0}
+"""The same with the time of the last change, for whoever has just made it."""
 
 OWN_FIELDS = frozenset({"tenant", "state", "holder", "epoch", "version"})
 
@@ -222,6 +225,24 @@ def waiting(collections: Sequence[str], limit: int, older_than_seconds: float = 
     return [*first, *unions, {"$sort": {"outbox.at": 1, "collection": 1, "_id": 1, "place": 1}}, {"$limit": limit}]
 
 
+def written_by(collections: Sequence[str], prefix: str, limit: int) -> list[Stage]:
+    """Gather the oldest outbox entries whose tokens begin so, in the order of their tokens; run it on the first."""
+    of_prefix = {"outbox.token": {"$regex": f"^{prefix}"}}
+    oldest: list[Stage] = [{"$sort": {"outbox.token": 1}}, {"$limit": limit}]
+
+    def stages(collection: str) -> list[Stage]:
+        return [
+            {"$match": {"waiting_since": {"$exists": True}, **of_prefix}},
+            {"$project": {"outbox": 1, "collection": _literal(collection)}},
+            {"$unwind": "$outbox"},
+            {"$match": of_prefix},
+            *oldest,
+        ]
+
+    unions = [{"$unionWith": {"coll": one, "pipeline": stages(one)}} for one in collections[1:]]
+    return [*stages(collections[0]), *unions, *oldest]
+
+
 def waiting_since(collections: Sequence[str]) -> list[Stage]:
     """Find the oldest time since when any document of these collections has something to tell; run it on the first."""
     own: list[Stage] = [
@@ -265,7 +286,7 @@ def histories(document_id: str | None) -> list[Stage]:
     ]
 
 
-def stored_passage(passage: Passage) -> dict[str, Any]:
+def stored_passage(passage: Passage, tokens: Sequence[str]) -> dict[str, Any]:
     """Write a passage with the words that it is found by."""
     return {
         "tenant": passage.tenant,
@@ -274,7 +295,7 @@ def stored_passage(passage: Passage) -> dict[str, Any]:
         "text": passage.text,
         "start": passage.start_seconds,
         "end": passage.end_seconds,
-        "tokens": (tokens := search_words.tokens(passage.text)),
+        "tokens": list(tokens),
         "joined": f" {' '.join(tokens)} ",
     }
 
@@ -284,8 +305,7 @@ def searching(tenant: str, wanted: Sequence[Sequence[str]], medium: str | None, 
     words = sorted({token for phrase in wanted for token in phrase})
     clauses: list[Stage] = [{"tenant": tenant, "tokens": {"$all": words}}]
     clauses += [{"medium": medium}] if medium else []
-    # Words are letters and digits alone, so nothing in them means anything to a regular expression.
-    clauses += [{"joined": {"$regex": f" {' '.join(phrase)} "}} for phrase in wanted if len(phrase) > 1]
+    clauses += [{"joined": {"$regex": re.escape(f" {' '.join(phrase)} ")}} for phrase in wanted if len(phrase) > 1]
     matching_tokens = {"$filter": {"input": "$tokens", "cond": {"$in": ["$$this", _literal(words)]}}}
     share = {"$divide": [{"$size": matching_tokens}, {"$size": "$tokens"}]}
     return [
@@ -297,9 +317,9 @@ def searching(tenant: str, wanted: Sequence[Sequence[str]], medium: str | None, 
     ]
 
 
-def hit(found: Mapping[str, Any], wanted: Sequence[Sequence[str]]) -> Hit:
+def hit(found: Mapping[str, Any], snippet: str) -> Hit:
     """Read a passage that was found."""
     passage = Passage(
         found["_id"], found["tenant"], found["medium"], found["kind"], found["text"], found["start"], found["end"]
     )
-    return Hit(passage, score=float(found["score"]), snippet=search_words.snippet(passage.text, wanted))
+    return Hit(passage, score=float(found["score"]), snippet=snippet)

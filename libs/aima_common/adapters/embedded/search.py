@@ -1,14 +1,13 @@
 """Full text in SQLite's FTS5."""
 
 import contextlib
-import re
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Self
 
+from aima_common.adapters.embedded import words as full_text
 from aima_common.adapters.embedded.database import Database
-from aima_common.adapters.search_words import MAX_WORDS
 from aima_common.ports.search import Hit, Passage
 
 SCHEMA = """
@@ -52,14 +51,13 @@ class SqliteSearch:
 
     async def query(self, tenant: str, words: str, *, medium: str | None = None, limit: int = 20) -> Sequence[Hit]:
         """Find the passages that hold all the words."""
-        # Quoted one by one: whatever a person types is words, never FTS5 syntax.
-        wanted = " ".join(f'"{word}"' for word in re.findall(r"\w+", words)[:MAX_WORDS])
-        if not wanted:
+        wanted = full_text.expression(full_text.phrases(words))
+        if not wanted or limit < 1:
             return []
         only, values = (" AND p.medium=?", [medium]) if medium else ("", [])
         query = (
             "SELECT p.id, p.tenant, p.medium, p.kind, p.body, p.start, p.end, bm25(words), "  # noqa: S608
-            "snippet(words, 0, '[', ']', '…', 16) FROM words JOIN passages p ON p.number = words.rowid "
+            f"{full_text.SNIPPET} FROM words JOIN passages p ON p.number = words.rowid "
             f"WHERE words MATCH ? AND p.tenant=?{only} ORDER BY bm25(words), p.id LIMIT ?"
         )
         rows = await self._database.read(lambda c: c.execute(query, [wanted, tenant, *values, limit]).fetchall())
