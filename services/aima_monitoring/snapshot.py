@@ -56,7 +56,8 @@ async def take(
     }
     if read_bytes:
         objects = {key: replace(there, sha256=await _hash(ports, key)) for key, there in objects.items()}
-    waiting = await ports.documents.outbox(limit=10_000)
+    # Of all processes: what `outbox` gives is what this one has to publish.
+    oldest = await ports.documents.outbox_since()
     lag = {group: await ports.bus.lag(group, topics) for group, topics in all_groups().items()}
     vectors = await _Vectors.known(ports, documents["jobs"]) if read_bytes else _Vectors(ports)
     passages = await _passages(ports, canaries or {})
@@ -65,7 +66,7 @@ async def take(
         documents=documents,
         histories=histories,
         objects=objects,
-        outbox_written_at=[entry.written_at for entry in waiting],
+        outbox_written_at=[oldest] if oldest else [],
         lag=lag,
         missing_vectors=vectors.missing,
         left_behind=[*passages, *await vectors.left_behind(documents)],
