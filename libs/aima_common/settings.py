@@ -67,6 +67,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("AIMA_UPLOAD_HOST", "address that gateways reach upload at", "upload", "127.0.0.1"),
     Setting("AIMA_UPLOAD_PORT", "port of the same; 0 takes a free one", "upload", "8701"),
     Setting("AIMA_MAX_UPLOAD_BYTES", "size of the largest file that is taken", "upload", "5 GiB"),
+    Setting("AIMA_RESULTS", "offered, all: of what the results topics tell", "gateway", "offered"),
     Setting("AIMA_INGRESS_URL_HOSTS", "hosts that offers may name for files to be fetched from", "upload", ""),
     Setting(
         "AIMA_PRIVATE_HOSTS", "hosts with private addresses that webhooks and fetches may go to", "gateway, upload", ""
@@ -120,6 +121,14 @@ def number(environment: Environment, name: str, default: int, *, least: int = 0)
 def words(environment: Environment, name: str) -> tuple[str, ...]:
     """Read a list with commas."""
     return tuple(word.strip() for word in environment.get(name, "").split(",") if word.strip())
+
+
+def choice(environment: Environment, name: str, choices: tuple[str, ...]) -> str:
+    """Read one of some words, the first of them by default; raise `SettingsError` for any other."""
+    value = environment.get(name, "").strip() or choices[0]
+    if value not in choices:
+        raise SettingsError(f"{name} is {value!r}, and one of {', '.join(choices)} is wanted: {KNOWN[name].meaning}")
+    return value
 
 
 def web_address(environment: Environment, name: str) -> str:

@@ -30,6 +30,8 @@ LEFT_OUT: Mapping[type[Message], frozenset[str]] = {
 }
 """Where bytes lie is nobody's business outside."""
 
+FOR_THOSE_OUTSIDE = frozenset({m.OfferRejected, m.NoticeGiven})
+
 
 def event(envelope: Envelope[Any]) -> dict[str, Any]:
     """Write a message as people may see it."""
@@ -44,8 +46,8 @@ def event(envelope: Envelope[Any]) -> dict[str, Any]:
 
 
 def heard() -> Sequence[type[Message]]:
-    """Tell which messages become events."""
-    return [topic.message for topic in heard_by("gateway")]
+    """Tell which messages become events: what concerns those outside is told to them alone."""
+    return [topic.message for topic in heard_by("gateway") if topic.message not in FOR_THOSE_OUTSIDE]
 
 
 class CaseEvents:

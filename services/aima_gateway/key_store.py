@@ -1,10 +1,13 @@
 """The collection `keys`: who may come in."""
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 
+from aima_common.errors import TransientError
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect, Insert
+from aima_common.runtime.tenant_topics import tenant_topics
 from aima_gateway import keys
 from aima_gateway.keys import Actor, Role, Token
 
@@ -15,6 +18,7 @@ class KeyStore:
     """Makes, finds and revokes keys. The store holds digests; the keys themselves are with their owners."""
 
     def __init__(self, ports: Ports, environment: str = "local", entropy: Callable[[int], bytes] = os.urandom) -> None:
+        self._bus = ports.bus
         self._documents = ports.documents
         self._clock = ports.clock
         self._environment = environment
@@ -26,6 +30,9 @@ class KeyStore:
         body = {"digest": token.digest, "role": role.name, "name": name, "created_at": self._clock.now().isoformat()}
         if not await self._documents.insert("keys", Insert(token.id, tenant, "active", body)):
             return await self.issue(tenant, role, name)
+        # So that its producers need not wait; where the bus is away, upload makes them when it is back.
+        with contextlib.suppress(TransientError):
+            await self._bus.ensure_topics(tenant_topics(tenant))
         return token, Document(token.id, tenant, "active", 0, 1, body)
 
     async def actor(self, text: str) -> Actor | None:

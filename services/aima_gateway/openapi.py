@@ -14,6 +14,7 @@ TAGS = {
     "search": "Across everything that was said, shown and seen.",
     "dossiers": "What people read.",
     "keys": "Who may come in.",
+    "webhooks": "Who is told by HTTP: signed as https://www.standardwebhooks.com has it, tried for up to a day.",
     "dead letters": "Messages and media that could not be handled: those of the own tenant, and of none.",
     "operations": "For those who run AIMA.",
     "page": "The web page.",

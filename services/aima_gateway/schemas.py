@@ -4,6 +4,7 @@ from typing import Any
 
 from aima_common.collections import JOB_STATES, RUN_STATES
 from aima_common.contracts.media import Confidentiality, MediumType, Priority, Profile
+from aima_common.contracts.outside import NoticeType
 
 Json = dict[str, Any]
 
@@ -110,6 +111,19 @@ UPLOAD: Json = {
     "size_bytes": nullable(COUNT),
 }
 NAMED_ITEMS: Json = {"type": "array", "items": record({"id": STRING, "case": STRING, "file_name": STRING})}
+NOTICES: Json = {"type": "array", "items": one_of(NoticeType), "minItems": 1}
+WEBHOOK: Json = {
+    "id": STRING,
+    "state": one_of(["active", "disabled"]),
+    "url": STRING,
+    "types": NOTICES,
+    "description": STRING,
+    "created_at": TIME,
+    "failing_since": nullable({**TIME, "description": "Since when no delivery has succeeded."}),
+    "last_error": nullable(STRING),
+    "delivered_at": nullable({**TIME, "description": "When the last delivery succeeded."}),
+    "waiting": {**COUNT, "description": "Deliveries that are owed."},
+}
 DEAD_LETTER: Json = {
     "id": STRING,
     "tenant": {"type": "string", "description": "Empty where it could not be read whose it is."},
@@ -292,6 +306,15 @@ SCHEMAS: dict[str, Json] = {
     "Key": record(KEY),
     "Keys": listing("keys", "Key", paged=False),
     "CreatedKey": record({**KEY, "token": {"type": "string", "description": "The key itself. It is not kept."}}),
+    "NewWebhook": {
+        **record({"url": STRING, "types": NOTICES, "description": STRING}, ["url"]),
+        "additionalProperties": False,
+    },
+    "Webhook": record(WEBHOOK),
+    "Webhooks": listing("webhooks", "Webhook", paged=False),
+    "CreatedWebhook": record(
+        {**WEBHOOK, "secret": {"type": "string", "description": "What signs the deliveries. It is not shown again."}}
+    ),
     "DeadLetter": record(DEAD_LETTER),
     "DeadLetters": listing("dead_letters", "DeadLetter"),
     "DeadLetterInFull": record(

@@ -8,8 +8,10 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
 from aima_common.contracts.envelope import Envelope
+from aima_common.egress import Egress
 from aima_common.errors import AimaError
 from aima_common.ports import Ports
 from aima_gateway.answers import Handler, RouteGroup
@@ -30,6 +32,7 @@ from aima_gateway.key_routes import KeyRoutes
 from aima_gateway.key_store import KeyStore
 from aima_gateway.limits import Admission
 from aima_gateway.media_routes import MediaRoutes
+from aima_gateway.notices import Notices
 from aima_gateway.operations_routes import Check, OperationsRoutes
 from aima_gateway.reading import Reading
 from aima_gateway.requests import Requests
@@ -38,6 +41,9 @@ from aima_gateway.settings import Settings
 from aima_gateway.tenant_door import TenantDoor
 from aima_gateway.upload_door import UploadDoor
 from aima_gateway.uploads import UploadReplicas, UploadRoutes, Urls
+from aima_gateway.webhook_delivery import WebhookDelivery
+from aima_gateway.webhook_routes import WebhookRoutes
+from aima_gateway.webhooks import Webhooks
 
 SWEEP_SECONDS = 600.0
 CLOSE_SECONDS = 5.0
@@ -75,18 +81,27 @@ class Gateway:
         self._audit = Audit(ports)
         self._events = CaseEvents(ports, settings.poll_seconds)
         self._idempotency = Idempotency(ports)
+        self._webhooks = Webhooks(ports)
+        self._egress = Egress(settings.private_hosts)
+        self._delivery = WebhookDelivery(ports, self._webhooks, self._egress)
+        self._notices = Notices(ports, self._webhooks, everything=settings.notices_of_everything)
         urls = upload_urls or _always(settings.upload_urls)
         self._replicas = UploadReplicas(urls, settings.secret, ports.clock.monotonic)
         self._listening = asyncio.Event()
         self._url = ""
 
     def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
-        """Tell which messages become events."""
-        return dict.fromkeys(heard(), self._events.record)
+        """Tell which messages become events, notices, or both."""
+        return {
+            **dict.fromkeys(heard(), self._events.record),
+            **dict.fromkeys((m.MediumUploaded, m.ProgressMade, m.DossierPublished), self._record_and_note),
+            m.OfferRejected: self._notices.note,
+            m.NoticeGiven: self._notices.give,
+        }
 
     def background(self) -> list[Callable[[], Awaitable[None]]]:
-        """Tell the gateway's loops: the HTTP server, the sweep, and what is held for tenants that upload."""
-        return [self.serve, self.sweep, self.tenants.room.keep]
+        """Tell the gateway's loops: HTTP, the sweep, what is held for tenants that upload, and webhooks."""
+        return [self.serve, self.sweep, self.tenants.room.keep, self._delivery.deliver]
 
     def application(self) -> web.Application:
         """Make the HTTP application."""
@@ -112,6 +127,7 @@ class Gateway:
         while True:
             try:
                 await self._idempotency.sweep()
+                await self._webhooks.sweep()
             except AimaError as error:
                 log.warning("sweep_failed", service=self.name, reason=str(error))
             await self._ports.clock.sleep(SWEEP_SECONDS)
@@ -153,8 +169,13 @@ class Gateway:
             DossierRoutes(reading, ports.objects, guard, audit, ports.clock, settings),
             KeyRoutes(self.keys, audit),
             DeadLetterRoutes(ports, audit),
+            WebhookRoutes(self._webhooks, self._egress, audit),
             OperationsRoutes(ports, checks, self._gate.told),
         )
+
+    async def _record_and_note(self, envelope: Envelope[Any]) -> None:
+        await self._events.record(envelope)
+        await self._notices.note(envelope)
 
     async def _end_streams(self, app: web.Application) -> None:
         self._events.close()

@@ -39,6 +39,10 @@ class Settings:
     """Limits of tenants that have none of their own."""
     shared_limits: bool = True
     """Whether all gateways count together; off where there is one."""
+    private_hosts: frozenset[str] = frozenset()
+    """Hosts with private addresses that webhooks may go to, over plain HTTP too."""
+    notices_of_everything: bool = False
+    """Whether the results topics tell of every item, or of what was offered by producers outside."""
     stream_seconds: float = 3600.0
     """How long one stream of events lasts before its client has to come back."""
     poll_seconds: float = 1.0
@@ -56,6 +60,8 @@ class Settings:
                 environment=environment.get("AIMA_ENVIRONMENT", cls.environment),
                 backlog=BacklogLimits(float(environment.get("AIMA_ADMISSION_SECONDS") or ADMISSION_SECONDS)),
                 tenants=_tenant_limits(environment),
+                private_hosts=frozenset(settings.words(environment, "AIMA_PRIVATE_HOSTS")),
+                notices_of_everything=settings.choice(environment, "AIMA_RESULTS", ("offered", "all")) == "all",
             )
         except KeyError as error:
             raise SettingsError(f"{error} is not set") from error

@@ -127,6 +127,14 @@ KEYS = (
     Route("DELETE", "/v1/keys/{key}", "revoke_key", A, "Revoke a key", "keys", None, 204),
 )  # fmt: skip
 
+WEBHOOKS = (
+    Route("GET", "/v1/webhooks", "list_webhooks", A, "List webhooks, without their secrets", "webhooks", "Webhooks"),
+    Route("POST", "/v1/webhooks", "create_webhook", A, "Have notices sent to an https:// address; the secret that signs them is shown this once", "webhooks", "CreatedWebhook", 201, "NewWebhook"),
+    Route("GET", "/v1/webhooks/{webhook}", "show_webhook", A, "Show a webhook: what waits for it, and whether it fails", "webhooks", "Webhook"),
+    Route("POST", "/v1/webhooks/{webhook}/enable", "enable_webhook", A, "Deliver again to a webhook that was disabled because it failed for a day", "webhooks", "Webhook"),
+    Route("DELETE", "/v1/webhooks/{webhook}", "delete_webhook", A, "Unsubscribe; what is owed is not delivered any more", "webhooks", None, 204),
+)  # fmt: skip
+
 DEAD_LETTERS = (
     Route("GET", "/v1/dead-letters", "list_dead_letters", OP, "List what was set aside, newest first", "dead letters", "DeadLetters",
           query=(LIMIT, AFTER, Query("state", "Only letters in this state.", {"type": "string", "enum": ["open", "retried", "discarded"]}),
@@ -149,4 +157,4 @@ PAGE = (
     Route("GET", "/page/{file}", "page_file", None, "Show a part of the web page", "page", OCTETS),
 )
 
-ROUTES: tuple[Route, ...] = (*CASES, *UPLOADS, *READING, *KEYS, *DEAD_LETTERS, *OPERATIONS, *PAGE)
+ROUTES: tuple[Route, ...] = (*CASES, *UPLOADS, *READING, *KEYS, *WEBHOOKS, *DEAD_LETTERS, *OPERATIONS, *PAGE)

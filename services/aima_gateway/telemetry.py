@@ -9,3 +9,4 @@ SECONDS = Histogram(
     ["operation"],
     buckets=(0.005, 0.02, 0.05, 0.1, 0.3, 1, 3, 10, 60, 600),
 )
+DELIVERIES = Counter("aima_webhook_deliveries_total", "Attempts to deliver to a webhook", ["outcome"])

@@ -26,8 +26,8 @@ from aima_common.runtime.tenant_topics import tenant_topics
 from aima_upload import ingress_domain as domain
 from aima_upload.ingress_domain import OfferRefusedError
 
-GROUP = "upload-ingress"
-"""The consumer group of all upload processes, and who the dead letters say has set them aside."""
+INGRESS = "upload-ingress"
+"""Who the dead letters say has set them aside."""
 
 ARRIVALS = "arrivals"
 
@@ -41,6 +41,11 @@ BUG_ATTEMPTS = 3
 LONGEST_BACKOFF_SECONDS = 30.0
 
 log = structlog.get_logger()
+
+
+def group_of(tenant: str) -> str:
+    """Name the consumer group of all upload processes on a tenant's topic: a new tenant disturbs nobody's group."""
+    return f"{INGRESS}-{tenant}"
 
 
 class Reader(Protocol):
@@ -245,7 +250,7 @@ async def set_offer_aside(
     message = tell(told, tenant=tenant, key=offer, cause=_inbox(delivery), time=ports.clock.now(), traceparent=trace)
     # The tenant is the topic's; whatever else a stranger wrote into the headers is kept beside it.
     kept = Record(record.topic, record.key, record.value, {**record.headers, "aima_tenant": tenant})
-    await keep_dead(ports, GROUP, kept, place, code, reason, outbox=[message])
+    await keep_dead(ports, INGRESS, kept, place, code, reason, outbox=[message])
 
 
 def _inbox(delivery: Delivery) -> str:

@@ -10,7 +10,7 @@ from aima_common.errors import TransientError
 from aima_common.ports import Ports
 from aima_common.ports.bus import Delivery, Partition, Subscription
 from aima_common.runtime.in_flight import Window
-from aima_upload.ingress import GROUP, Readers
+from aima_upload.ingress import Readers, group_of
 
 REJOIN_SECONDS = 1.0
 BATCH = 50
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 def plain_readers(ports: Ports) -> Readers:
     """Read every topic with the ordinary bus."""
-    return lambda _tenant, topic: PlainReader(ports, GROUP, topic)
+    return lambda tenant, topic: PlainReader(ports, group_of(tenant), topic)
 
 
 class PlainReader:

@@ -70,15 +70,23 @@ async def running(
     limits: Limits | None = None,
     objects: Objects | None = None,
     backlog: BacklogLimits | None = None,
-    **upload_settings: Any,
+    url_hosts: frozenset[str] = frozenset(),
+    private_hosts: frozenset[str] = frozenset(),
 ) -> AsyncIterator[Doors]:
     """Run both services until the context ends, on these objects if any are given."""
-    settings = GatewaySettings(secret=SECRET, poll_seconds=0.05, backlog=backlog or BacklogLimits())
+    settings = GatewaySettings(
+        secret=SECRET, poll_seconds=0.05, backlog=backlog or BacklogLimits(), private_hosts=private_hosts
+    )
+    taking = UploadSettings(
+        secret=SECRET,
+        limits=limits or Limits(),
+        idle_seconds=5,
+        url_hosts=url_hosts,
+        private_hosts=private_hosts,
+    )
     async with wiring.embedded(folder) as embedded:
         ports = dataclasses.replace(embedded, objects=objects) if objects else embedded
-        upload = Upload(
-            ports, UploadSettings(secret=SECRET, limits=limits or Limits(), idle_seconds=5, **upload_settings)
-        )
+        upload = Upload(ports, taking)
         gateway = Gateway(ports, settings, upload_urls=lambda: _only(upload))
         life = asyncio.create_task(run(ports, upload, gateway))
         try:

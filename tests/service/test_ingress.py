@@ -94,7 +94,7 @@ async def settled(doors: Doors) -> None:
 
     async def done() -> bool:
         waiting = await doors.ports.documents.count("arrivals", {"state": "waiting"})
-        return not waiting and not await doors.ports.bus.lag(ingress.GROUP, topics)
+        return not waiting and not await doors.ports.bus.lag(ingress.group_of("default"), topics)
 
     await until(done)
 
@@ -149,7 +149,7 @@ async def test_reading_the_whole_topic_again_changes_nothing(doors: Doors) -> No
     history = {name: len(await doors.ports.documents.history(name)) for name in ("arrivals", "items", "dead_letters")}
     # What was missing is there now; but nobody has sent the offer again.
     await doors.ports.objects.put("ingress/default/late", b"late!")
-    from_the_start = ingress.GROUP + "-from-the-start"
+    from_the_start = ingress.group_of("default") + "-from-the-start"
     async with doors.ports.bus.subscribe(from_the_start, [ingress_topic("default")]) as subscription:
         deliveries: list[Any] = []
         async for batch in subscription.batches():
@@ -189,7 +189,7 @@ async def test_an_object_that_is_not_what_was_said_is_a_dead_letter_and_told_of(
     good = await put(doors)
     await say(doors, offer("bad", {**good, **change}), offer("good", good))
     [letter] = await letters(doors)
-    assert (letter.tenant, letter.body["service"], letter.body["reason"]) == ("default", ingress.GROUP, reason)
+    assert (letter.tenant, letter.body["service"], letter.body["reason"]) == ("default", ingress.INGRESS, reason)
     assert letter.body["topic"] == ingress_topic("default")
     assert isinstance(letter.body["offset"], int)
     [rejected] = await told(doors, m.OfferRejected)
@@ -279,7 +279,6 @@ async def test_garbage_is_set_aside_whole_with_its_coordinates_and_what_follows_
 
 
 async def test_a_new_tenants_producers_are_heard_without_a_restart(doors: Doors) -> None:
-    assert not await there(doors, "late")
     await doors.key(Role.reader, "late")
     await until(lambda: there(doors, "late"))
     await say(doors, offer("one", await put(doors, tenant="late")), tenant="late")
