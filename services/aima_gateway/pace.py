@@ -5,6 +5,7 @@ ahead of now it may be is the burst. Several processes spend one budget by takin
 every request has to ask for the number.
 """
 
+import math
 from dataclasses import dataclass
 
 PART_SECONDS = 5.0
@@ -12,6 +13,9 @@ PART_SECONDS = 5.0
 
 LARGEST_PART_SECONDS = 1.0
 """The largest part is what the whole budget yields in this time."""
+
+LEAST_PART_SECONDS = 0.5
+"""The smallest part, for a process that wants more, is what the budget yields in this time."""
 
 ROUNDING = 1e-6
 """Of one request: times are binary fractions, and a request that is due must not be late by the last bit."""
@@ -36,14 +40,19 @@ class Spent:
     """When nothing could be taken: how long until something can."""
 
 
-def spend(pace: Pace, due: float, now: float, wanted: int = 1) -> Spent:
-    """Take up to `wanted` requests at `now` of a budget whose number is `due`."""
+def spend(pace: Pace, due: float, now: float, wanted: int = 1, least: int = 1) -> Spent:
+    """Take up to `wanted` requests at `now` of a budget whose number is `due`; nothing where it is less than `least`."""
     interval = 1.0 / pace.per_second
     begin, end = max(due, now), now + interval * pace.burst
     count = min(wanted, int((end - begin) / interval + ROUNDING))
-    if count < 1:
-        return Spent(0, due, max(ROUNDING, begin + interval - end))
+    if count < least:
+        return Spent(0, due, max(ROUNDING, begin + least * interval - end))
     return Spent(count, begin + count * interval, 0.0)
+
+
+def least_part(pace: Pace, wanted: int) -> int:
+    """Tell how small a part may be: where a budget is used up as it grows, crumbs would cost a question each."""
+    return max(1, min(wanted, pace.burst, math.ceil(pace.per_second * LEAST_PART_SECONDS)))
 
 
 class Part:

@@ -59,7 +59,7 @@ class Settings:
                 upload_urls=tuple(url.strip().rstrip("/") for url in environment["AIMA_UPLOAD_URLS"].split(",")),
                 environment=environment.get("AIMA_ENVIRONMENT", cls.environment),
                 backlog=BacklogLimits(float(environment.get("AIMA_ADMISSION_SECONDS") or ADMISSION_SECONDS)),
-                tenants=_tenant_limits(environment),
+                tenants=tenant_limits(environment),
                 private_hosts=frozenset(settings.words(environment, "AIMA_PRIVATE_HOSTS")),
                 notices_of_everything=settings.choice(environment, "AIMA_RESULTS", ("offered", "all")) == "all",
             )
@@ -69,7 +69,7 @@ class Settings:
             raise SettingsError(f"a number was expected: {error}") from error
 
 
-def _tenant_limits(environment: Mapping[str, str]) -> TenantLimits:
+def tenant_limits(environment: Mapping[str, str]) -> TenantLimits:
     """Read the limits of tenants; 0 is no limit."""
     usual = {
         "requests_per_second": ("AIMA_TENANT_REQUESTS_PER_SECOND", REQUESTS_PER_SECOND),

@@ -6,8 +6,9 @@ gateways there are, and however their clocks are set, all of them together pass 
 
     burst + rate × (T + PART_SECONDS)
 
-requests of a tenant: all that passes was taken from the one budget, at most `PART_SECONDS` before. A busy gateway
-asks the store about once a second and tenant, a quiet one every few seconds.
+requests of a tenant, give or take what comes due while the store answers: all that passes was taken from the one
+budget, at most `PART_SECONDS` before. A busy gateway asks the store about twice a second and tenant, a quiet one every
+few seconds.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from aima_common.jobs.store_time import StoreTime
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect, Insert
 from aima_gateway.limits import Rate
-from aima_gateway.pace import Pace, Part, Spent, spend
+from aima_gateway.pace import Pace, Part, Spent, least_part, spend
 
 COLLECTION = "counters"
 
@@ -97,7 +98,7 @@ class TenantRates:
                 await self._documents.insert(COLLECTION, Insert(identity, tenant, "open", {"due": 0.0}))
                 known = await self._documents.load(COLLECTION, identity)
                 continue
-            spent = spend(pace, float(known.body["due"]), now, wanted)
+            spent = spend(pace, float(known.body["due"]), now, wanted, least_part(pace, wanted))
             if not spent.count:
                 return spent
             done = await self._documents.transition(

@@ -1,7 +1,7 @@
 """The collection `tenants`: limits that an operator set for single tenants."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from aima_common.errors import TransientError
 from aima_common.ports.documents import Change, Documents, Expect, Insert
@@ -45,7 +45,7 @@ class Tenants:
             self._known.pop(next(iter(self._known)))
         return limits
 
-    async def change(self, tenant: str, chosen: dict[str, int | None]) -> TenantLimits:
+    async def change(self, tenant: str, chosen: Mapping[str, int | None]) -> TenantLimits:
         """Set some of a tenant's limits; 0 is "no limit", None "as everybody". Returns what holds then."""
         while True:
             found = await self._documents.load(COLLECTION, tenant)

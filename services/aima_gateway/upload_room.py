@@ -47,9 +47,14 @@ LEASE_SECONDS = 15.0
 """How long what a gateway held stays taken after it died."""
 
 TRUSTED_SECONDS = 10.0
-"""How long a gateway relies on its lease; it is renewed twice in that time."""
+"""How long a gateway relies on its lease."""
 
-KEEP_SECONDS = 4.0
+RENEWED_SECONDS = 5.0
+"""It is renewed when it is trusted for less than this."""
+
+KEEP_SECONDS = 1.0
+"""How long other gateways count too much at the most: what has ended here, and what has become an item."""
+
 ATTEMPTS = 20
 REFUSED_SECONDS = 1.0
 """How long a refusal is repeated without asking the store again: who sends on does no harm."""
@@ -108,7 +113,10 @@ class UploadRoom:
         Raises `ProblemError` (429) when a limit of the tenant is reached, and `TransientError` when the store is away.
         """
         holding = self._holdings.setdefault(tenant, _Holding(limits))
-        holding.limits, holding.touched = limits, True
+        if holding.limits != limits:
+            # What was granted, was granted by other limits.
+            holding.limits, holding.trusted_until = limits, float("-inf")
+        holding.touched = True
         await self._enter(tenant, holding, one)
         place = Place()
         try:
@@ -129,7 +137,7 @@ class UploadRoom:
             with contextlib.suppress(TransientError, TimeoutError):
                 async with asyncio.timeout(1.0):
                     for tenant, holding in list(self._holdings.items()):
-                        await asyncio.shield(self._write(tenant, holding, NOTHING, ending=True))
+                        await self._write(tenant, holding, NOTHING, ending=True)
 
     async def _keep_one(self, tenant: str, holding: _Holding) -> None:
         idle = holding.under_way == NOTHING and not holding.touched
@@ -137,6 +145,10 @@ class UploadRoom:
             self._holdings.pop(tenant, None)
             return
         holding.touched = False
+        late = holding.trusted_until - self._clock.monotonic() < RENEWED_SECONDS
+        settles = holding.limits.has_quota and holding.spent != NOTHING
+        if not (idle or late or settles):
+            return
         try:
             async with holding.asking:
                 await self._write(tenant, holding, NOTHING, ending=idle)
@@ -219,7 +231,7 @@ class UploadRoom:
         unit = "items" if shortage.of == "items_per_day" else "bytes"
         detail = f"{shortage.accepted} of the {shortage.limit} {unit} that this tenant may upload a day are used"
         if shortage.under_way:
-            return later(429, "quota", f"{detail}, and uploads under way may use the rest", self._rng.randint(3, 8))
+            return later(429, "quota", f"{detail}, and uploads under way may use the rest", self._rng.randint(2, 5))
         return later(429, "quota", f"{detail}, and this upload is more than the rest", self._until_tomorrow())
 
     def _until_tomorrow(self) -> int:
