@@ -37,9 +37,8 @@ async def analysed(doors: Any, state: str = "analysed") -> str:
 
 async def told(doors: Any) -> list[Any]:
     """Read the corrections that were told, published or not."""
-    history = [line.document for line in await doors.ports.documents.history("counters")]
-    found = [await doors.ports.documents.load("counters", identity) for identity in dict.fromkeys(history)]
-    return [document for document in found if document.body["message"] == "CorrectionMade"]
+    found = await doors.ports.documents.find("counters", {})
+    return [document for document in found if document.body.get("message") == "CorrectionMade"]
 
 
 async def test_a_correction_is_told_once_with_the_name_of_its_author(doors: Any) -> None:
