@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aima_common.errors import ObjectExistsError, ObjectMissingError, PermanentError
-from aima_common.ports.objects import Objects
+from aima_common.ports.objects import Digest, Objects
 
 LARGE = bytes(range(256)) * 4096 * 3 + b"a tail that ends inside a chunk"
 """Three mebibytes and a bit: more than one chunk of any plug."""
@@ -68,6 +68,8 @@ class ObjectsPromise:
             await objects.get("t/acme/absent")
         with pytest.raises(ObjectMissingError):
             await collect(objects.open("t/acme/absent"))
+        with pytest.raises(ObjectMissingError):
+            await objects.digest("t/acme/absent")
         assert await objects.info("t/acme/absent") is None
         with pytest.raises(ObjectMissingError):
             async with objects.lend("t/acme/absent"):
@@ -79,6 +81,12 @@ class ObjectsPromise:
         chunks = [chunk async for chunk in objects.open("t/acme/large")]
         assert len(chunks) > 1
         assert b"".join(chunks) == LARGE
+
+    async def test_a_digest_is_of_all_that_lies_there(self, objects: Objects) -> None:
+        for content in (LARGE, b""):
+            await objects.put("t/acme/a", content)
+            assert await objects.digest("t/acme/a") == Digest(sha256(content), len(content))
+            await objects.delete("t/acme/a")
 
     @pytest.mark.parametrize(
         ("start", "end"),

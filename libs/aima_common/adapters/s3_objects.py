@@ -23,7 +23,7 @@ from aima_common.adapters.s3.store import S3Store
 from aima_common.adapters.s3.stored import Stored
 from aima_common.adapters.s3.writers import STAGING, S3Creation, S3ResumableWriter
 from aima_common.errors import ObjectMissingError, UnavailableError
-from aima_common.ports.objects import ObjectInfo
+from aima_common.ports.objects import Digest, ObjectInfo
 
 LIST_BATCH = 500
 COPY_BYTES = 1 << 20
@@ -67,6 +67,10 @@ class S3Objects:
             raise ValueError(f"bytes {start} to {end} are no range")
         async for chunk in self._store.read(check_key(key), start, end):
             yield chunk
+
+    async def digest(self, key: str) -> Digest:
+        """Hash an object; raise `ObjectMissingError`."""
+        return await self._store.digest(check_key(key))
 
     async def info(self, key: str) -> ObjectInfo | None:
         """Tell size and age, or None when nothing lies there."""

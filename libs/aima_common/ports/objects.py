@@ -16,6 +16,14 @@ class ObjectInfo:
     """Seconds since the epoch."""
 
 
+@dataclass(frozen=True)
+class Digest:
+    """What an object turned out to be when it was read."""
+
+    sha256: str
+    size_bytes: int
+
+
 class Sink(Protocol):
     """Whatever takes bytes in their order."""
 
@@ -110,6 +118,9 @@ class Objects(Protocol):
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Stream bytes `start` up to, not including, `end`; `ObjectMissingError` comes before the first chunk."""
+
+    async def digest(self, key: str) -> Digest:
+        """Read an object for nothing but its hash, with less effort than `open`; raise `ObjectMissingError`."""
 
     async def info(self, key: str) -> ObjectInfo | None:
         """Tell size and age, or None when nothing lies there."""

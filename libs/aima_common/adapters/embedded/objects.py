@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import itertools
 import os
 import stat
@@ -18,7 +19,7 @@ from aima_common.adapters.embedded.durable_files import CHUNK_BYTES, Shelf, stor
 from aima_common.adapters.embedded.part_file import PartFile
 from aima_common.adapters.object_keys import check_name
 from aima_common.errors import ObjectMissingError
-from aima_common.ports.objects import ObjectInfo
+from aima_common.ports.objects import Digest, ObjectInfo
 
 THREADS = 8
 """How many blocking calls may be under way; enough to keep one disk busy."""
@@ -140,6 +141,10 @@ class DirectoryObjects:
         finally:
             file.close()
 
+    async def digest(self, key: str) -> Digest:
+        """Hash an object; raise `ObjectMissingError`."""
+        return await self.in_thread(partial(self._digest, key))
+
     async def info(self, key: str) -> ObjectInfo | None:
         """Tell size and age, or None when nothing lies there."""
         path = self._shelf.path(key)
@@ -214,6 +219,17 @@ class DirectoryObjects:
                 return path.read_bytes()
             except _ABSENT:
                 raise ObjectMissingError(key) from None
+
+    def _digest(self, key: str) -> Digest:
+        file = self._open_file(key)
+        try:
+            digest, at = hashlib.sha256(), 0
+            while chunk := file.read(at, CHUNK_BYTES):
+                digest.update(chunk)
+                at += len(chunk)
+            return Digest(digest.hexdigest(), at)
+        finally:
+            file.close()
 
     def _open_file(self, key: str) -> "_OpenFile":
         path = self._shelf.path(key)

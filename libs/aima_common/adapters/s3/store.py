@@ -1,8 +1,10 @@
 """What the parts of the S3 plug share: threads, streams, and the one way in which a key is written once."""
 
 import asyncio
+import contextlib
 import hashlib
 import random
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,6 +14,7 @@ from aima_common.adapters.s3.connection import S3Connection
 from aima_common.adapters.s3.settings import S3Settings
 from aima_common.adapters.s3.stored import Stored
 from aima_common.errors import ObjectExistsError, ObjectMissingError, StorageFullError, UnavailableError
+from aima_common.ports.objects import Digest
 
 CHUNK_BYTES = 1 << 20
 ATTEMPTS = 5
@@ -39,6 +42,14 @@ class S3Store:
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking work on one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def in_thread_while_wanted(self, work: Callable[[threading.Event], T]) -> T:
+        """Run long work that stops by itself as soon as the event is set, which it is when its caller is cancelled."""
+        enough = threading.Event()
+        try:
+            return await self.in_thread(partial(work, enough))
+        finally:
+            enough.set()
 
     async def stat(self, key: str) -> Stored | None:
         """Look at an object."""
@@ -93,15 +104,27 @@ class S3Store:
             await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
         raise UnavailableError(f"others put and remove {key!r} all the time", code="s3")
 
+    async def digest(self, key: str) -> Digest:
+        """Hash an object in one go; raise `ObjectMissingError`."""
+        return await self.in_thread_while_wanted(partial(self._digest, key))
+
     async def hash_of(self, key: str) -> str | None:
-        """Hash an object while it is read; None when it is not there."""
-        digest = hashlib.sha256()
+        """Hash an object; None when it is not there."""
         try:
-            async for chunk in self.read(key):
-                await asyncio.to_thread(digest.update, chunk)
+            return (await self.digest(key)).sha256
         except ObjectMissingError:
             return None
-        return digest.hexdigest()
+
+    def _digest(self, key: str, enough: threading.Event) -> Digest:
+        body = self.connection.read(key)
+        if body is None:
+            raise ObjectMissingError(key)
+        digest, size = hashlib.sha256(), 0
+        with contextlib.closing(body):
+            while not enough.is_set() and (chunk := body.read(CHUNK_BYTES)):
+                digest.update(chunk)
+                size += len(chunk)
+        return Digest(digest.hexdigest(), size)
 
     async def _holds(self, key: str, data: bytes) -> bool | None:
         found = await self.stat(key)
