@@ -94,8 +94,8 @@ class NoOps:
 
     async def _submit(self, first: int, *, hinted: bool) -> None:
         for number in range(first, self._load.jobs, self._load.submitters):
-            job, hint = described(f"{number}")
-            await self.ledger.add(job, [hint] if hinted else [])
+            job = described(f"{number}")
+            await self.ledger.add(job, [hint_of(job)] if hinted else [])
             if not hinted:
                 self.runner.wake()
 
@@ -107,17 +107,22 @@ class NoOps:
             await asyncio.sleep(0.001)
 
 
-def described(name: str) -> tuple[Insert, Record]:
-    """Describe a job as the scheduler does, and the hint that it can be had."""
+def described(name: str) -> Insert:
+    """Describe a job that was placed here, as the scheduler does."""
     medium = ids.derive("medium", name)
     run_name = ids.derive("run", medium)
     job = ids.job_id(run_name, JobKind.ANALYSE, "nothing", name)
     now = datetime.datetime.now(datetime.UTC)
     body: dict[str, Any] = {"medium": medium, "run": run_name, "lane": LANE.value, "analyzer": "nothing"}
     added = new_job(job, TENANT, JobKind.ANALYSE, submitted_at=now, **body)
-    hint = m.AnalysisRequested(medium=medium, job=job, lane=LANE, machine=MACHINE)
-    placed = Insert(added.id, added.tenant, added.state, {**added.body, "machine": MACHINE})
-    return placed, tell(hint, tenant=TENANT, key=medium, cause=job, time=now)
+    return Insert(added.id, added.tenant, added.state, {**added.body, "machine": MACHINE})
+
+
+def hint_of(job: Insert) -> Record:
+    """Tell that a job can be had, as the scheduler does."""
+    medium, now = job.body["medium"], datetime.datetime.now(datetime.UTC)
+    hint = m.AnalysisRequested(medium=medium, job=job.id, lane=LANE, machine=MACHINE)
+    return tell(hint, tenant=TENANT, key=medium, cause=job.id, time=now)
 
 
 @contextlib.asynccontextmanager
@@ -136,8 +141,8 @@ async def working(ports: Ports, service: NoOps, *, hinted: bool) -> AsyncIterato
 
 async def _until_heard(service: NoOps) -> None:
     """Wait until hints arrive: joining a group takes seconds and belongs to the start of a process."""
-    job, hint = described("warming up")
-    await service.ledger.add(Insert(job.id, job.tenant, "parked", job.body), [hint])
+    job = described("warming up")
+    await service.ledger.add(Insert(job.id, job.tenant, "parked", job.body), [hint_of(job)])
     async with asyncio.timeout(LIMIT_SECONDS):
         await service.heard.wait()
 

@@ -43,18 +43,18 @@ def test_ready_jobs_are_found_in_their_order_without_looking_at_all_of_them(
     fresh: sqlite3.Connection, place: dict[str, Any], of_class: dict[str, str], order: list[str]
 ) -> None:
     found = plan(fresh, "jobs", {**READY, **of_class, **place}, order)
-    assert "INDEX c_jobs_ordered_0" in found
+    assert "INDEX d_jobs_ordered_0" in found
     assert SORTS not in found
     assert SORTS in plan(fresh, "jobs", {**READY, **of_class, **place}, ["deadline"])
 
 
 def test_the_few_of_a_medium_are_looked_up_rather_than_the_many_in_a_state(fresh: sqlite3.Connection) -> None:
-    assert "c_runs_on_f_medium" in plan(fresh, "runs", {"medium": "m", "state": "analysed"})
-    assert "c_runs_state" in plan(fresh, "runs", {"state": "analysed"})
+    assert "d_runs_on_f_medium" in plan(fresh, "runs", {"medium": "m", "state": "analysed"})
+    assert "d_runs_state" in plan(fresh, "runs", {"state": "analysed"})
 
 
 def test_a_body_gives_the_values_that_sqlite_would_extract(fresh: sqlite3.Connection) -> None:
-    body = {"kind": "a", "run": 1, "medium": 2.5, "submitted_at": True, "priority": None, "machine": {"b": [1, "x"]}}
+    body = {"kind": 1, "medium": 2.5, "submitted_at": True, "priority": None, "machine": {"b": [1, "x"]}, "lane": "a"}
     values = tables.values_of("jobs", body)
     extracted = [
         fresh.execute("SELECT json_extract(?, ?)", (dumps(body).decode(), f"$.{field}")).fetchone()[0]
@@ -70,23 +70,44 @@ def test_only_columns_whose_values_differ_are_written() -> None:
     assert tables.changed("jobs", before, {**before, "machine": "m"}) == {"f_machine": "m"}
 
 
-def test_a_file_from_before_keeps_its_documents_and_gets_columns_and_indexes(connection: sqlite3.Connection) -> None:
+def test_a_file_from_before_keeps_its_documents_and_their_histories(connection: sqlite3.Connection) -> None:
     own = "id TEXT PRIMARY KEY, tenant TEXT, state TEXT, epoch INTEGER, version INTEGER, holder TEXT, lease_until REAL"
     connection.executescript(
         f"""
         CREATE TABLE c_runs({own}, body TEXT) WITHOUT ROWID;
         CREATE INDEX c_runs_by_medium ON c_runs(json_extract(body, '$.medium'), state);
-        INSERT INTO c_runs VALUES ('r', 't', 'analysed', 0, 1, NULL, NULL, '{{"medium":"m","accepted_at":"x"}}');
+        CREATE TABLE history(sequence INTEGER PRIMARY KEY, collection TEXT, document TEXT, version INTEGER,
+            state_before TEXT, state_after TEXT, epoch INTEGER, holder TEXT, inbox TEXT, at REAL, lease_until REAL);
+        INSERT INTO c_runs VALUES ('r', 't', 'analysed', 3, 2, NULL, NULL, '{{"medium":"m","accepted_at":"x"}}');
+        INSERT INTO history VALUES (7, 'runs', 'r', 1, NULL, 'accepted', 0, NULL, 'i', 1.5, NULL);
+        INSERT INTO history VALUES (9, 'runs', 'r', 2, 'accepted', 'analysed', 3, 'h', NULL, 2.5, 32.5);
         """
     )
     connection.executescript(tables.tables())
     for _ in range(2):
         tables.complete(connection)
     query, values = tables.selection("runs", {"medium": "m"}, ())
-    assert [row[0] for row in connection.execute(query, [*values, 10])] == ["r"]
-    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type='index'")}
-    assert "c_runs_on_f_medium" in names
-    assert "c_runs_by_medium" not in names
+    (row,) = connection.execute(query, [*values, 10]).fetchall()
+    assert row == ("r", "t", "analysed", 3, 2, None, None, '{"medium":"m","accepted_at":"x"}')
+    lines = connection.execute("SELECT * FROM lines ORDER BY sequence").fetchall()
+    assert lines == [
+        (7, "runs", 1, 1, None, "accepted", 0, None, "i", 1.5, None),
+        (9, "runs", 1, 2, "accepted", "analysed", 3, "h", None, 2.5, 32.5),
+    ]
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    assert "d_runs_on_f_medium" in names
+    assert not names & {"c_runs", "c_runs_by_medium", "history"}
+
+
+def test_a_field_that_is_searched_since_lately_gets_a_column_that_is_filled(fresh: sqlite3.Connection) -> None:
+    body = '{"medium":"m","accepted_at":"x"}'
+    fresh.execute("INSERT INTO d_runs(id, tenant, state, body) VALUES ('r', 't', 'analysed', ?)", (body,))
+    for statement in ("DROP INDEX d_runs_on_f_medium", "ALTER TABLE d_runs DROP COLUMN f_medium"):
+        fresh.execute(statement)
+    tables.complete(fresh)
+    query, values = tables.selection("runs", {"medium": "m"}, ())
+    assert [row[0] for row in fresh.execute(query, [*values, 10])] == ["r"]
+    assert "d_runs_on_f_medium" in plan(fresh, "runs", {"medium": "m"})
 
 
 def test_a_collection_or_a_field_that_cannot_be_is_refused() -> None:

@@ -37,16 +37,18 @@ BUSY_SECONDS = 10
 @dataclass(frozen=True, slots=True)
 class _Pending:
     work: Work
-    loop: asyncio.AbstractEventLoop
     answer: "asyncio.Future[Any]"
 
 
 class Database:
-    """A SQLite file in WAL mode: one writing thread, one reading thread."""
+    """A SQLite file in WAL mode: one writing thread, one reading thread, and the loop that both answer."""
 
-    def __init__(self, path: Path, schema: str) -> None:
+    def __init__(self, path: Path, schema: str, loop: asyncio.AbstractEventLoop) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._queue: SimpleQueue[_Pending | None] = SimpleQueue()
+        self._loop = loop
+        self._coming: list[_Pending] = []
+        """What was asked for since the loop last went round."""
+        self._queue: SimpleQueue[list[_Pending] | None] = SimpleQueue()
         self._write = _connect(path)
         self._write.executescript(schema)
         self._read = _connect(path)
@@ -60,11 +62,11 @@ class Database:
     @contextlib.asynccontextmanager
     async def open(cls, path: Path, schema: str) -> AsyncIterator[Self]:
         """Open the file, making it when it does not exist."""
-        database = await asyncio.to_thread(cls, path, schema)
+        database = await asyncio.to_thread(cls, path, schema, asyncio.get_running_loop())
         try:
             yield database
         finally:
-            await asyncio.shield(asyncio.to_thread(database.close))
+            await asyncio.shield(database.close())
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in a transaction and return its value when it is durable.
@@ -75,9 +77,10 @@ class Database:
         """
         if self._closed:
             raise UnavailableError("the store is closed", code="closed")
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Pending(work, loop, answer))
+        answer: asyncio.Future[T] = self._loop.create_future()
+        self._coming.append(_Pending(work, answer))
+        if len(self._coming) == 1:
+            self._loop.call_soon(self._hand_in)
         return await answer
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -88,41 +91,52 @@ class Database:
         except RuntimeError as error:
             raise UnavailableError("the store is closed", code="closed") from error
 
-    def close(self) -> None:
-        """Finish what was handed in, then close the file."""
+    async def close(self) -> None:
+        """Finish what was asked for, then close the file."""
         if self._closed:
             return
         self._closed = True
+        self._hand_in()
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
         self._queue.put(None)
         self._writer.join()
         self._reader.shutdown(wait=True)
         self._read.close()
         self._write.close()
 
-    def _serve(self) -> None:
-        expected, patience = 1, 0.0
-        while (first := self._queue.get()) is not None:
-            group = self._gather(first, expected, patience)
-            open_ended = group[-1] is not None
-            begun = time.monotonic()
-            self._commit([pending for pending in group if pending is not None])
-            expected, patience = len(group), (time.monotonic() - begun) * PATIENCE
-            if not open_ended:
-                return
+    def _hand_in(self) -> None:
+        """Give the writer everything at once: each change by itself would wake it, and take turns with it."""
+        coming, self._coming = self._coming, []
+        for start in range(0, len(coming), MAX_GROUP):
+            self._queue.put(coming[start : start + MAX_GROUP])
 
-    def _gather(self, first: _Pending, expected: int, patience: float) -> list[_Pending | None]:
-        """Take what waits, and wait a moment for as many as came last time: who was answered together asks together."""
-        group: list[_Pending | None] = [first]
+    def _serve(self) -> None:
+        expected, patience, more = 1, 0.0, True
+        while more and (first := self._queue.get()) is not None:
+            group, more = self._gather(first, expected, patience)
+            begun = time.monotonic()
+            self._commit(group)
+            expected, patience = len(group), (time.monotonic() - begun) * PATIENCE
+
+    def _gather(self, first: list[_Pending], expected: int, patience: float) -> tuple[list[_Pending], bool]:
+        """Take what waits, and wait a moment for as many as came last time: who was answered together asks together.
+
+        Also tells whether more will come: the file is not being closed.
+        """
+        group = list(first)
         deadline = time.monotonic() + patience
-        while len(group) < MAX_GROUP and group[-1] is not None:
+        while len(group) < MAX_GROUP:
+            left = deadline - time.monotonic() if len(group) < expected else 0.0
             try:
-                if len(group) < expected and (left := deadline - time.monotonic()) > 0:
-                    group.append(self._queue.get(timeout=left))
-                else:
-                    group.append(self._queue.get_nowait())
+                coming = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
             except Empty:
                 break
-        return group
+            if coming is None:
+                return group, False
+            group += coming
+        return group, True
 
     def _commit(self, waiting: list[_Pending]) -> None:
         # Who is cancelled from here on is not told; whether the change was made is unknown to them.
@@ -134,11 +148,9 @@ class Database:
         except sqlite3.Error as error:
             self._roll_back()
             outcomes = [(None, _translated(error))] * len(group)
-        answers = list(zip(group, outcomes, strict=True))
-        for loop in {pending.loop for pending in group}:
-            # One call for all: each would wake the loop through a system call of its own.
-            with contextlib.suppress(RuntimeError):  # the loop was closed, and nobody waits any more
-                loop.call_soon_threadsafe(_tell, [answer for answer in answers if answer[0].loop is loop])
+        # One call for all: each would wake the loop through a system call of its own.
+        with contextlib.suppress(RuntimeError):  # the loop was closed, and nobody waits any more
+            self._loop.call_soon_threadsafe(_tell, list(zip(group, outcomes, strict=True)))
 
     def _together(self, group: list[_Pending]) -> list[_Outcome] | None:
         """Run everything and commit; give None, and leave no trace, when one of them raises something of its own."""

@@ -1,7 +1,8 @@
 """The tables behind the embedded documents: SQL, and nothing else.
 
 A collection is a table. What `find` may filter and order by has a column of its own beside the body, so that a change
-touches the indexes of what it changes and no others.
+touches the indexes of what it changes and no others. Rows are numbered as they come, because ids are random: what was
+made together lies together, and a commit writes few pages.
 """
 
 import functools
@@ -23,9 +24,9 @@ CREATE TABLE IF NOT EXISTS inbox(collection TEXT, document TEXT, message TEXT,
     PRIMARY KEY(collection, document, message)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox(sequence INTEGER PRIMARY KEY AUTOINCREMENT, collection TEXT, document TEXT,
     topic TEXT, key TEXT, value BLOB, headers TEXT, written_at REAL);
-CREATE TABLE IF NOT EXISTS history(sequence INTEGER PRIMARY KEY, collection TEXT, document TEXT, version INTEGER,
+CREATE TABLE IF NOT EXISTS lines(sequence INTEGER PRIMARY KEY, collection TEXT, number INTEGER, version INTEGER,
     state_before TEXT, state_after TEXT, epoch INTEGER, holder TEXT, inbox TEXT, at REAL, lease_until REAL);
-CREATE INDEX IF NOT EXISTS history_of ON history(collection, document);
+CREATE INDEX IF NOT EXISTS lines_of ON lines(collection, number);
 CREATE TABLE IF NOT EXISTS streams(stream TEXT, sequence INTEGER, entry TEXT, body TEXT,
     PRIMARY KEY(stream, sequence), UNIQUE(stream, entry)) WITHOUT ROWID;
 """
@@ -48,54 +49,68 @@ def declared(collection: str) -> Collection:
 
 def table(collection: str) -> str:
     """Name a collection's table; raise `KeyError` for a collection that is not declared."""
-    return f"c_{declared(collection).name}"
+    return f"d_{declared(collection).name}"
 
 
 def tables() -> str:
     """Write what makes the tables that are missing."""
-    own = "id TEXT PRIMARY KEY, tenant TEXT NOT NULL, state TEXT NOT NULL, epoch INTEGER, version INTEGER"
-    own = f"{own}, holder TEXT, lease_until REAL, body TEXT"
+    own = "number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, state TEXT NOT NULL"
+    own = f"{own}, epoch INTEGER, version INTEGER, holder TEXT, lease_until REAL, body TEXT"
     lines = []
     for collection in COLLECTIONS:
         columns = "".join(f", {_own_column(field)}" for field in fields_of(collection))
-        lines.append(f"CREATE TABLE IF NOT EXISTS c_{collection.name}({own}{columns}) WITHOUT ROWID;")
+        lines.append(f"CREATE TABLE IF NOT EXISTS {table(collection.name)}({own}{columns});")
     return FIXED + "\n".join(lines)
 
 
 def complete(c: sqlite3.Connection) -> None:
-    """Give tables from before the columns and indexes that they lack, filled from the bodies."""
+    """Give tables the columns and indexes that they lack, filled from the bodies; take over a file from before."""
+    present = {row[0] for row in c.execute("SELECT name FROM sqlite_master WHERE type='table'")}
     for collection in COLLECTIONS:
         name = table(collection.name)
-        present = {row[1] for row in c.execute(f"PRAGMA table_info({name})")}
+        columns = {row[1] for row in c.execute(f"PRAGMA table_info({name})")}
         for field in fields_of(collection):
-            if _own_column(field) not in present:
+            if _own_column(field) not in columns:
                 c.execute(f"ALTER TABLE {name} ADD COLUMN {_own_column(field)}")
-                c.execute(f"UPDATE {name} SET {_own_column(field)} = json_extract(body, '$.{field}')")  # noqa: S608
+                c.execute(f"UPDATE {name} SET {_own_column(field)} = {_extracted(field)}")  # noqa: S608
+        if f"c_{collection.name}" in present:
+            _take_over(c, collection, with_history="history" in present)
         for statement in _indexes(collection):
             c.execute(statement)
+    c.execute("DROP TABLE IF EXISTS history")
+
+
+def _take_over(c: sqlite3.Connection, collection: Collection, *, with_history: bool) -> None:
+    """Move the documents of the first kind of tables, which were in the order of their random ids."""
+    name, former = table(collection.name), f"c_{collection.name}"
+    columns = "".join(f", {_own_column(field)}" for field in fields_of(collection))
+    values = "".join(f", {_extracted(field)}" for field in fields_of(collection))
+    c.execute(f"INSERT INTO {name}({COLUMNS}{columns}) SELECT {COLUMNS}{values} FROM {former}")  # noqa: S608
+    if with_history:
+        facts = "version, state_before, state_after, epoch, holder, inbox, at, lease_until"
+        of_history = ", ".join(f"h.{fact}" for fact in facts.split(", "))
+        c.execute(
+            f"INSERT INTO lines(sequence, collection, number, {facts}) "  # noqa: S608
+            f"SELECT h.sequence, h.collection, d.number, {of_history} "
+            f"FROM history h JOIN {name} d ON d.id = h.document WHERE h.collection = ?",
+            (collection.name,),
+        )
+    c.execute(f"DROP TABLE {former}")
 
 
 def _indexes(collection: Collection) -> list[str]:
-    name = f"c_{collection.name}"
-    # The first ones were made over expressions, which every change of a body had to compute and write again.
-    statements = [f"DROP INDEX IF EXISTS {one}" for one in _former_indexes(collection)]
+    name = table(collection.name)
     wanted: dict[str, tuple[str, ...]] = {f"{name}_state": ("state", "lease_until")}
     # Without the state: it changes most often, and of those that share a value there are few.
     wanted |= {f"{name}_on_{_own_column(field)}": (_own_column(field),) for field in collection.indexes}
     for number, (first, *others) in enumerate(collection.ordered):
         of = [column(collection.name, field) for field in (first, "state", *others)]
         wanted[f"{name}_ordered_{number}"] = tuple(of)
-    statements += [f"CREATE INDEX IF NOT EXISTS {one} ON {name}({', '.join(of)})" for one, of in wanted.items()]
+    statements = [f"CREATE INDEX IF NOT EXISTS {one} ON {name}({', '.join(of)})" for one, of in wanted.items()]
     for number, fields in enumerate(collection.unique):
         columns = ", ".join(map(_own_column, fields))
-        statements.append(f"CREATE UNIQUE INDEX IF NOT EXISTS {name}_single_{number} ON {name}({columns})")
+        statements.append(f"CREATE UNIQUE INDEX IF NOT EXISTS {name}_once_{number} ON {name}({columns})")
     return statements
-
-
-def _former_indexes(collection: Collection) -> list[str]:
-    name = f"c_{collection.name}"
-    by_field = [f"{name}_by_{field.replace('.', '_')}" for field in (*fields_of(collection), "analyzer")]
-    return by_field + [f"{name}_once_{number}" for number in range(len(collection.unique))]
 
 
 @functools.cache
@@ -138,11 +153,15 @@ def column(collection: str, field: str) -> str:
         return field
     if not field.replace("_", "").replace(".", "").isalnum():
         raise ValueError(f"{field!r} is not a field name")
-    return _own_column(field) if field in fields_of(declared(collection)) else f"json_extract(body, '$.{field}')"
+    return _own_column(field) if field in fields_of(declared(collection)) else _extracted(field)
 
 
 def _own_column(field: str) -> str:
     return "f_" + field.replace(".", "_")
+
+
+def _extracted(field: str) -> str:
+    return f"json_extract(body, '$.{field}')"
 
 
 def condition(collection: str, where: Where) -> tuple[str, list[Any]]:

@@ -61,7 +61,8 @@ class SqliteDocuments:
 
     async def load(self, collection: str, document_id: str) -> Document | None:
         """Read one document."""
-        return await self._database.read(lambda c: _document(_row(c, collection, document_id)))
+        found = await self._database.read(lambda c: _find(c, collection, document_id))
+        return found[1] if found else None
 
     async def find(
         self,
@@ -76,7 +77,7 @@ class SqliteDocuments:
         before = self._clock() if lease_expired else None
         query, values = tables.selection(collection, where, order, lease_until_before=before)
         rows = await self._database.read(lambda c: c.execute(query, [*values, limit]).fetchall())
-        return [document for row in rows if (document := _document(row))]
+        return [_document(row) for row in rows]
 
     async def count(self, collection: str, where: Where) -> int:
         """Count the documents that match."""
@@ -93,12 +94,12 @@ class SqliteDocuments:
             now = self._clock()
             own = [document.id, document.tenant, document.state, 0, 1, None, None, _text(document.body)]
             try:
-                c.execute(tables.insertion(collection), own + tables.values_of(collection, document.body))
+                added = c.execute(tables.insertion(collection), own + tables.values_of(collection, document.body))
             except sqlite3.IntegrityError:
                 return False
             _remember(c, collection, document.id, inbox)
             _enqueue(c, collection, document.id, outbox, now)
-            _log(c, collection, document.id, (1, None, document.state, 0, None, inbox, now, None))
+            _log(c, collection, added.lastrowid, (1, None, document.state, 0, None, inbox, now, None))
             return True
 
         made = await self._database.write(work)
@@ -122,16 +123,17 @@ class SqliteDocuments:
 
         def work(c: sqlite3.Connection) -> Transitioned:
             now = self._clock()
-            before = _document(_row(c, collection, document_id))
-            if before is None:
+            found = _find(c, collection, document_id)
+            if found is None:
                 return Transitioned(Outcome.MISSING, None)
+            number, before = found
             if inbox and self._inbox and _remembers(c, collection, document_id, inbox):
                 return Transitioned(Outcome.REPEATED, before)
             if not self._holds(before, expect, lease, now):
                 return Transitioned(Outcome.REFUSED, before)
             after = _changed(before, change, lease, now, release=release)
             try:
-                _save(c, collection, before, after)
+                _save(c, collection, number, before, after)
             except sqlite3.IntegrityError:
                 # A unique value is taken: nothing has been written yet, so nothing changed.
                 return Transitioned(Outcome.REFUSED, before)
@@ -143,7 +145,7 @@ class SqliteDocuments:
             holder = after.holder or before.holder
             until = _stamp(after.lease_until)
             line = (after.version, before.state, after.state, written_by, holder, inbox, now, until)
-            _log(c, collection, document_id, line)
+            _log(c, collection, number, line)
             return Transitioned(Outcome.APPLIED, after)
 
         done = await self._database.write(work)
@@ -169,9 +171,14 @@ class SqliteDocuments:
         """Remove a document and everything that belongs to it."""
 
         def work(c: sqlite3.Connection) -> bool:
-            for table in ("inbox", "outbox", "history"):
+            for table in ("inbox", "outbox"):
                 c.execute(f"DELETE FROM {table} WHERE collection=? AND document=?", (collection, document_id))  # noqa: S608
-            return c.execute(f"DELETE FROM {tables.table(collection)} WHERE id=?", (document_id,)).rowcount > 0  # noqa: S608
+            found = _find(c, collection, document_id)
+            if found is None:
+                return False
+            c.execute("DELETE FROM lines WHERE collection=? AND number=?", (collection, found[0]))
+            c.execute(f"DELETE FROM {tables.table(collection)} WHERE number=?", (found[0],))  # noqa: S608
+            return True
 
         return await self._database.write(work)
 
@@ -194,10 +201,11 @@ class SqliteDocuments:
 
     async def history(self, collection: str, document_id: str | None = None) -> Sequence[HistoryLine]:
         """Read transitions, oldest first."""
-        one, values = (" AND document=?", [collection, document_id]) if document_id else ("", [collection])
+        one, values = (" AND d.id=?", [collection, document_id]) if document_id else ("", [collection])
         query = (
-            "SELECT document, version, state_before, state_after, epoch, holder, inbox, at, lease_until "  # noqa: S608
-            f"FROM history WHERE collection=?{one} ORDER BY sequence"
+            "SELECT d.id, l.version, l.state_before, l.state_after, l.epoch, l.holder, l.inbox, l.at, l.lease_until "  # noqa: S608
+            f"FROM lines l JOIN {tables.table(collection)} d ON d.number = l.number "
+            f"WHERE l.collection=?{one} ORDER BY l.sequence"
         )
         rows = await self._database.read(lambda c: c.execute(query, values).fetchall())
         return [
@@ -230,15 +238,13 @@ class SqliteDocuments:
         return _time(self._clock())
 
 
-def _row(c: sqlite3.Connection, collection: str, document_id: str) -> tuple[Any, ...] | None:
-    query = f"SELECT {tables.COLUMNS} FROM {tables.table(collection)} WHERE id=?"  # noqa: S608
-    row: tuple[Any, ...] | None = c.execute(query, (document_id,)).fetchone()
-    return row
+def _find(c: sqlite3.Connection, collection: str, document_id: str) -> tuple[int, Document] | None:
+    query = f"SELECT {tables.COLUMNS}, number FROM {tables.table(collection)} WHERE id=?"  # noqa: S608
+    row = c.execute(query, (document_id,)).fetchone()
+    return (row[-1], _document(row[:-1])) if row else None
 
 
-def _document(row: tuple[Any, ...] | None) -> Document | None:
-    if row is None:
-        return None
+def _document(row: tuple[Any, ...]) -> Document:
     identity, tenant, state, epoch, version, holder, lease_until, body = row
     until = _time(lease_until) if lease_until is not None else None
     return Document(identity, tenant, state, epoch, version, loads(body), holder, until)
@@ -275,12 +281,13 @@ def _parent(body: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
     return body, leaf
 
 
-def _save(c: sqlite3.Connection, collection: str, before: Document, after: Document) -> None:
+def _save(c: sqlite3.Connection, collection: str, number: int, before: Document, after: Document) -> None:
     own = [after.state, after.epoch, after.version, after.holder, _stamp(after.lease_until), _text(after.body)]
     fields = tables.changed(collection, before.body, after.body)
     others = "".join(f", {column}=?" for column in fields)
-    query = f"UPDATE c_{collection} SET state=?, epoch=?, version=?, holder=?, lease_until=?, body=?{others} WHERE id=?"  # noqa: S608
-    c.execute(query, [*own, *fields.values(), after.id])
+    columns = f"state=?, epoch=?, version=?, holder=?, lease_until=?, body=?{others}"
+    query = f"UPDATE {tables.table(collection)} SET {columns} WHERE number=?"  # noqa: S608
+    c.execute(query, [*own, *fields.values(), number])
 
 
 def _remembers(c: sqlite3.Connection, collection: str, document: str, message: str) -> bool:
@@ -301,11 +308,11 @@ def _enqueue(c: sqlite3.Connection, collection: str, document: str, records: Seq
     c.executemany(f"INSERT INTO outbox({columns}) VALUES (?,?,?,?,?,?,?)", rows)  # noqa: S608
 
 
-def _log(c: sqlite3.Connection, collection: str, document: str, line: tuple[Any, ...]) -> None:
+def _log(c: sqlite3.Connection, collection: str, number: int | None, line: tuple[Any, ...]) -> None:
     if not tables.declared(collection).history:
         return
-    columns = "collection, document, version, state_before, state_after, epoch, holder, inbox, at, lease_until"
-    c.execute(f"INSERT INTO history({columns}) VALUES (?,?,?,?,?,?,?,?,?,?)", (collection, document, *line))  # noqa: S608
+    columns = "collection, number, version, state_before, state_after, epoch, holder, inbox, at, lease_until"
+    c.execute(f"INSERT INTO lines({columns}) VALUES (?,?,?,?,?,?,?,?,?,?)", (collection, number, *line))  # noqa: S608
 
 
 def _text(body: Mapping[str, Any]) -> str:
