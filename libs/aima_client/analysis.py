@@ -22,6 +22,12 @@ from aima_client.summary import Outcome
 AT_ONCE = 4
 """Uploads side by side: enough to keep a disk or a line busy."""
 
+PATIENCE_SECONDS = 24 * 3600.0
+"""How long a file waits when AIMA is behind: work that somebody started in the evening goes on in the morning."""
+
+TOLD_SECONDS = 30.0
+"""How often it is said that AIMA asks to wait."""
+
 MARK = ".aima.json"
 """Remembers, in the folder of results, which case they are of, so that a second call goes on with it."""
 
@@ -51,6 +57,11 @@ class Wish:
 
 async def analyse(aima: Client, wish: Wish, found: Inputs, console: Console) -> Outcome:
     """Send the files, follow their analysis, and write the dossier; raise `ClientError` when that cannot be."""
+    with aima.patient(PATIENCE_SECONDS, Waiting(console)):
+        return await _analyse(aima, wish, found, console)
+
+
+async def _analyse(aima: Client, wish: Wish, found: Inputs, console: Console) -> Outcome:
     began = time.monotonic()
     calls_before = calls(await aima.metrics())
     digests = await _read(found, console)
@@ -76,7 +87,8 @@ async def hand_over(aima: Client, wanted: str, found: Inputs, console: Console) 
         case = await aima.find_case(wanted)
     except MissingError:
         case = await aima.create_case(wanted)
-    sent, sizes = await _send(aima, str(case["id"]), digests, found, console)
+    with aima.patient(PATIENCE_SECONDS, Waiting(console)):
+        sent, sizes = await _send(aima, str(case["id"]), digests, found, console)
     announce(found, console)
     shown = {"id": case["id"], "name": case["name"]}
     return {"case": shown, "media": len(sizes), "sent_bytes": sent, "refused": [asdict(one) for one in found.refused]}
@@ -184,6 +196,22 @@ def _write(path: Path, data: bytes) -> None:
         raise ClientError(
             f"{inputs.shown(path)} cannot be written: {str(error.strerror).lower()}", remedy="Choose another --out."
         ) from error
+
+
+class Waiting:
+    """Says now and then that AIMA asks to wait, and why: four files side by side wait for one reason."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told_at = float("-inf")
+
+    def __call__(self, seconds: float, problem: ProblemError) -> None:
+        now = time.monotonic()
+        if now - self._told_at < TOLD_SECONDS:
+            return
+        self._told_at = now
+        why = problem.problem.get("detail") or str(problem)
+        self._console.print(f"[yellow]…[/] AIMA asks to wait {seconds:.0f} s: {escape(str(why))}", soft_wrap=True)
 
 
 def _refusal(path: Path, error: ProblemError | OSError) -> Refusal:

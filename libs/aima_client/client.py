@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +16,7 @@ from aima_client.direct import DirectSender
 from aima_client.errors import MissingError, NotRunningError, ProblemError
 from aima_client.following import Event, events, finished
 from aima_client.sending import FileDigest, Moved, nothing
-from aima_client.transport import ATTEMPTS, Transport
+from aima_client.transport import ATTEMPTS, Transport, Waits
 
 Json = dict[str, Any]
 
@@ -59,6 +59,12 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._http.close()
+
+    @contextlib.contextmanager
+    def patient(self, seconds: float, waits: Waits) -> Iterator[None]:
+        """While in context, wait for as long when AIMA asks to come back later, and tell `waits` of every wait."""
+        with self._http.patient(seconds, waits):
+            yield
 
     async def create_case(self, name: str, *, idempotency_key: str | None = None, **options: Any) -> Json:
         """Create a case; `options` are priority, deadline, confidentiality and profile."""
@@ -171,13 +177,8 @@ class Client:
             if done is not None:
                 return done
         headers = {**key, "Content-Type": "application/octet-stream", "Content-Length": str(found.size_bytes)}
-        answer = await self._http.request(
-            "POST",
-            "/v1/uploads",
-            query=named,
-            headers=headers,
-            body=lambda: sending.blocks(path, found.size_bytes, moved),
-        )
+        body = sending.Again(path, found.size_bytes, moved)
+        answer = await self._http.request("POST", "/v1/uploads", query=named, headers=headers, body=body)
         return dict(answer.json())
 
     async def media(self, *, case: str | None = None, limit: int = 50, after: str | None = None) -> Json:

@@ -53,6 +53,27 @@ async def blocks(path: Path, size_bytes: int, moved: Moved = nothing, *, start: 
         file.close()
 
 
+class Again:
+    """Makes the body of a request anew for every attempt; what an earlier one sent is taken back from the count."""
+
+    def __init__(self, path: Path, size_bytes: int, moved: Moved) -> None:
+        self._path = path
+        self._size_bytes = size_bytes
+        self._moved = moved
+        self._sent = 0
+
+    def __call__(self) -> AsyncIterator[bytes]:
+        """Make the body for the next attempt."""
+        if self._sent:
+            self._moved(-self._sent)
+            self._sent = 0
+        return blocks(self._path, self._size_bytes, self._count)
+
+    def _count(self, number: int) -> None:
+        self._sent += number
+        self._moved(number)
+
+
 def file_name(path: Path) -> str:
     """Give a file's own name as text; bytes that are not UTF-8 are replaced, since JSON cannot carry them."""
     return os.fsencode(path.name).decode("utf-8", "replace")

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,16 @@ from aima_client.errors import ClientError, NotRunningError, ProblemError, from_
 
 ATTEMPTS = 8
 LONGEST_WAIT_SECONDS = 30.0
+"""Between attempts where nobody says how long to wait."""
+
+LONGEST_ASKED_SECONDS = 120.0
+"""An answer that asks to come back later than this is passed on: whoever waits for so long decides to."""
+
 BUSY = frozenset({429, 503})
 """Answers that ask to come back; nothing was done."""
+
+Waits = Callable[[float, ProblemError], None]
+"""Called before a wait that AIMA asked for, with its seconds and AIMA's reason."""
 
 Body = Callable[[], Any]
 """Makes a request's body anew for every attempt, since a stream can be read once."""
@@ -41,6 +50,8 @@ class Transport:
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._attempts = attempts
+        self._patience_seconds = 0.0
+        self._waits: Waits = _silently
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -53,6 +64,16 @@ class Transport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    @contextlib.contextmanager
+    def patient(self, seconds: float, waits: Waits) -> Iterator[None]:
+        """While in context, let each request wait for as long in all when AIMA asks to come back, and tell `waits`."""
+        before = self._patience_seconds, self._waits
+        self._patience_seconds, self._waits = seconds, waits
+        try:
+            yield
+        finally:
+            self._patience_seconds, self._waits = before
 
     async def request(
         self,
@@ -67,25 +88,32 @@ class Transport:
         """Send a request; raise `ProblemError` for a refusal and `NotRunningError` when nobody answers.
 
         `repeatable` says that sending it twice does no more than sending it once: then a broken
-        connection is tried again. Answers that ask to come back are always heeded.
+        connection is tried again. Answers that ask to come back are always heeded: for as many attempts, and
+        for as long as this client is patient.
         """
-        for attempt in range(1, self._attempts + 1):
+        waited, failures = 0.0, 0
+        for attempt in itertools.count(1):
             try:
                 answer = await self._send(method, path, query, body, headers)
             except (aiohttp.ClientConnectionError, asyncio.IncompleteReadError, TimeoutError) as error:
+                failures += 1
                 refused = isinstance(error, aiohttp.ClientConnectorError)
-                if attempt == self._attempts or not (repeatable or refused):
+                if failures == self._attempts or not (repeatable or refused):
                     raise self._away(error) from error
-                await asyncio.sleep(wait_seconds(attempt, None))
+                await asyncio.sleep(wait_seconds(failures, None))
                 continue
             if answer.status < 400:
                 return answer
             problem = _problem(answer)
+            seconds = wait_seconds(attempt, answer.headers.get("Retry-After"))
             come_back = answer.status in BUSY or problem.code == "in_progress"
-            if not come_back or attempt == self._attempts:
+            spent = attempt >= self._attempts and waited + seconds > self._patience_seconds
+            if not come_back or spent or seconds > LONGEST_ASKED_SECONDS:
                 raise problem
-            await asyncio.sleep(wait_seconds(attempt, answer.headers.get("Retry-After")))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            self._waits(seconds, problem)
+            await asyncio.sleep(seconds)
+            waited += seconds
+        raise AssertionError("unreachable: it counts for ever")
 
     async def get(self, path: str, **query: Any) -> dict[str, Any]:
         """Ask for JSON; raise as `request` does."""
@@ -147,9 +175,13 @@ class Transport:
 def wait_seconds(attempt: int, retry_after: str | None, jitter: Callable[[], float] = random.random) -> float:
     """Tell how long to wait after a failed attempt: what the answer asks for, else doubling, with jitter."""
     if retry_after is not None and retry_after.isascii() and retry_after.isdigit():
-        return min(LONGEST_WAIT_SECONDS, float(retry_after)) + jitter() / 4
+        return float(retry_after) + jitter() / 4
     doubled: float = min(LONGEST_WAIT_SECONDS, 0.25 * 2.0**attempt)
     return doubled * (0.5 + jitter() / 2)
+
+
+def _silently(seconds: float, problem: ProblemError) -> None:
+    """Wait without a word."""
 
 
 def _problem(answer: Answer) -> ProblemError:

@@ -5,11 +5,14 @@ import base64
 import datetime
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from aima_client import Client
+from aima_client.errors import BusyError
 from aima_common.contracts.media import Priority
 from aima_common.errors import UnavailableError
 from aima_common.jobs import JobKind, new_job
@@ -184,6 +187,37 @@ async def test_whoever_sends_a_large_body_to_a_closed_door_gets_the_answer(busy_
     writer.close()
     assert head.startswith(b"HTTP/1.1 503"), "and nobody is invited to send a body that is refused"
     assert b"Retry-After" in head
+
+
+async def test_a_patient_client_waits_for_the_door_to_open_and_says_why(
+    busy_doors: Doors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"p" * 3_000_000)
+    case, jobs = await busy_doors.case(), await waiting(busy_doors, 150)
+    waits: list[float] = []
+    told: list[str] = []
+    sent: list[int] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 12:
+            for job in jobs:
+                await busy_doors.ports.documents.transition("jobs", job, change=Change("done"))
+
+    # The client's own sleep alone: the services sleep, too.
+    own = SimpleNamespace(sleep=sleep, IncompleteReadError=asyncio.IncompleteReadError)
+    monkeypatch.setattr("aima_client.transport.asyncio", own)
+    key = busy_doors.http.headers["Authorization"].removeprefix("Bearer ")
+    async with Client(busy_doors.url, key, attempts=3) as aima:
+        with pytest.raises(BusyError, match="AIMA is behind"):
+            await aima.upload(case, photo, moved=sent.append)
+        assert len(waits) == 2, "whoever is not patient gives up"
+        with aima.patient(3600, lambda _seconds, problem: told.append(problem.code)):
+            await aima.upload(case, photo, moved=sent.append)
+    assert told == ["backlog"] * 10
+    assert all(2 <= seconds <= 91 for seconds in waits)
+    assert await busy_doors.ports.documents.count("items", {"case": case}) == 1
 
 
 async def test_whoever_asks_before_sending_is_invited(busy_doors: Doors) -> None:

@@ -10,11 +10,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 
+from aima_client import Client
+from aima_client.errors import BusyError
 from aima_common.errors import UnavailableError
 from aima_gateway import tenants, upload_room
 from aima_gateway.keys import Role
@@ -207,6 +210,23 @@ async def broken_off(place: Place, number: int) -> int:
 def _seconds_left() -> int:
     now = datetime.datetime.now(datetime.UTC)
     return 86_400 - (now.hour * 3600 + now.minute * 60 + now.second)
+
+
+async def test_a_client_is_told_at_once_when_a_quota_is_used_up_until_tomorrow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def sleep(seconds: float) -> None:
+        raise AssertionError(f"it waits {seconds:.0f} s, and nobody wants that")
+
+    file = tmp_path / "file.bin"
+    file.write_bytes(b"too large")
+    async with several(tmp_path / "data", TenantLimits(bytes_per_day=5), 1) as place:
+        own = SimpleNamespace(sleep=sleep, IncompleteReadError=asyncio.IncompleteReadError)
+        monkeypatch.setattr("aima_client.transport.asyncio", own)
+        async with Client(str(place.clients[0]._base_url), await place.doors.key(Role.writer)) as aima:
+            with aima.patient(7 * 86_400, lambda *_: None), pytest.raises(BusyError, match="0 of the 5 bytes") as told:
+                await aima.upload(place.case, file)
+    assert told.value.code == "quota"
 
 
 async def test_bytes_are_counted_however_they_come(tmp_path: Path) -> None:

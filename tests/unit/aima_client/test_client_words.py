@@ -6,13 +6,14 @@ import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from aima_client import errors, following, state, summary, transport
-from aima_client.analysis import calls
+from aima_client import errors, following, sending, state, summary, transport
+from aima_client.analysis import Waiting, calls
 from aima_client.inputs import Refusal
 from aima_client.state import Instance
 from aima_client.summary import Outcome
@@ -61,8 +62,31 @@ def test_waits_grow_and_heed_what_the_answer_asks_for() -> None:
     assert waits == sorted(waits)
     assert waits[-1] == transport.LONGEST_WAIT_SECONDS
     assert transport.wait_seconds(1, "7", lambda: 0.0) == 7.0
-    assert transport.wait_seconds(1, "86400", lambda: 0.0) == transport.LONGEST_WAIT_SECONDS
+    assert transport.wait_seconds(1, "86400", lambda: 0.0) == 86_400.0
     assert transport.wait_seconds(1, "soon", lambda: 1.0) == waits[0]
+
+
+async def test_what_is_sent_again_is_counted_once(tmp_path: Path) -> None:
+    file, moved = tmp_path / "file", list[int]()
+    file.write_bytes(b"x" * (2 * sending.BLOCK_BYTES + 5))
+    body = sending.Again(file, file.stat().st_size, moved.append)
+    first = body()
+    await anext(first)
+    await anext(first)
+    await first.aclose()  # type: ignore[attr-defined]
+    assert sum(moved) == sending.BLOCK_BYTES
+    assert b"".join([block async for block in body()]) == file.read_bytes()
+    assert sum(moved) == file.stat().st_size
+
+
+def test_waiting_is_said_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, times = io.StringIO(), iter([100.0, 101.0, 131.0])
+    monkeypatch.setattr("aima_client.analysis.time", SimpleNamespace(monotonic=lambda: next(times)))
+    tell = Waiting(Console(file=said, width=200))
+    problem = errors.BusyError(503, {"code": "backlog", "detail": "AIMA is behind: [work] waits"})
+    for _ in range(3):
+        tell(15.2, problem)
+    assert said.getvalue() == "… AIMA asks to wait 15 s: AIMA is behind: [work] waits\n" * 2
 
 
 def test_a_problem_becomes_the_error_that_fits_it() -> None:
