@@ -88,7 +88,13 @@ def alone(make: Callable[[Workplace], Service]) -> Build:
     return build
 
 
-def serve(name: str, build: Build, arguments: Sequence[str] | None = None) -> None:
+Meanwhile = Callable[[Mapping[str, str], Health], AbstractAsyncContextManager[None]]
+"""What a process does while it waits for its stores: it is given its environment and what it waits for."""
+
+
+def serve(
+    name: str, build: Build, arguments: Sequence[str] | None = None, *, meanwhile: Meanwhile | None = None
+) -> None:
     """Be the process of the service `name` until told to stop; exit status 2 for settings that cannot be used."""
     parser = argparse.ArgumentParser(
         prog=f"aima-{name.replace('_', '-')}",
@@ -97,7 +103,7 @@ def serve(name: str, build: Build, arguments: Sequence[str] | None = None) -> No
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args(arguments)
-    end = with_settings(name, lambda environment: asyncio.run(_life(name, build, environment)))
+    end = with_settings(name, lambda environment: asyncio.run(_life(name, build, environment, meanwhile)))
     sys.exit(end)
 
 
@@ -113,7 +119,7 @@ def with_settings(name: str, work: Callable[[Mapping[str, str]], int]) -> int:
     return 2
 
 
-async def _life(name: str, build: Build, environment: Mapping[str, str]) -> int:
+async def _life(name: str, build: Build, environment: Mapping[str, str], meanwhile: Meanwhile | None) -> int:
     stores = settings.StoreSettings.from_environment(environment)
     host = environment.get("AIMA_HEALTH_HOST", "127.0.0.1")
     port = settings.number(environment, "AIMA_HEALTH_PORT", DEFAULT_PORT)
@@ -123,7 +129,8 @@ async def _life(name: str, build: Build, environment: Mapping[str, str]) -> int:
     health = Health()
     async with contextlib.AsyncExitStack() as stack:
         health_url = await stack.enter_async_context(health.served(host, port))
-        ports = await _connected(stores, health, stopped, stack)
+        async with meanwhile(environment, health) if meanwhile else contextlib.nullcontext():
+            ports = await _connected(stores, health, stopped, stack)
         if ports is None:
             return 0
         ledger = Ledger(ports, f"{name}@{machine}-{os.getpid()}-{uuid.uuid4().hex[:8]}")

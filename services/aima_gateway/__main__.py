@@ -19,6 +19,7 @@ from aima_gateway.service import Gateway
 from aima_gateway.settings import Settings, tenant_limits
 from aima_gateway.tenant_limits import NAMES
 from aima_gateway.tenants import Tenants
+from aima_gateway.waiting_room import waiting_room
 
 TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -29,7 +30,7 @@ def main() -> None:
         sys.exit(_make_key(sys.argv[2:]))
     if sys.argv[1:2] == ["limit"]:
         sys.exit(_limit(sys.argv[2:]))
-    serve("gateway", alone(_service))
+    serve("gateway", alone(_service), meanwhile=waiting_room)
 
 
 def _service(place: Workplace) -> Gateway:

@@ -14,7 +14,7 @@ PART_SECONDS = 5.0
 LARGEST_PART_SECONDS = 1.0
 """The largest part is what the whole budget yields in this time."""
 
-LEAST_PART_SECONDS = 0.5
+LEAST_PART_SECONDS = 0.25
 """The smallest part, for a process that wants more, is what the budget yields in this time."""
 
 ROUNDING = 1e-6
@@ -41,7 +41,7 @@ class Spent:
 
 
 def spend(pace: Pace, due: float, now: float, wanted: int = 1, least: int = 1) -> Spent:
-    """Take up to `wanted` requests at `now` of a budget whose number is `due`; nothing where it is less than `least`."""
+    """Take up to `wanted` requests at `now` of a budget whose number is `due`, or none if `least` cannot be had."""
     interval = 1.0 / pace.per_second
     begin, end = max(due, now), now + interval * pace.burst
     count = min(wanted, int((end - begin) / interval + ROUNDING))

@@ -7,8 +7,8 @@ gateways there are, and however their clocks are set, all of them together pass 
     burst + rate × (T + PART_SECONDS)
 
 requests of a tenant, give or take what comes due while the store answers: all that passes was taken from the one
-budget, at most `PART_SECONDS` before. A busy gateway asks the store about twice a second and tenant, a quiet one every
-few seconds.
+budget, at most `PART_SECONDS` before. A busy gateway asks the store a few times a second and tenant at the most, a
+quiet one every few seconds.
 """
 
 import asyncio

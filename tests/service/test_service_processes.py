@@ -98,6 +98,26 @@ async def test_a_service_waits_for_servers_that_are_away_and_says_for_which() ->
         assert await asyncio.wait_for(process.wait(), PATIENCE_SECONDS) == 0
 
 
+async def test_whoever_comes_to_the_gateway_before_its_stores_is_told_what_is_away() -> None:
+    (port,) = free_ports(1)
+    settings = {**nowhere(), "AIMA_GATEWAY_PORT": str(port)}
+    url = f"http://127.0.0.1:{port}"
+    async with waiting("gateway", settings), aiohttp.ClientSession(url) as client:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while "AIMA_MONGODB" not in (await asked(settings, "/readyz"))[1]:
+                await asyncio.sleep(0.1)
+        async with client.post("/v1/uploads?case=x&file_name=y", data=bytes(1 << 20)) as answer:
+            problem = await answer.json(content_type="application/problem+json")
+            assert (answer.status, problem["code"]) == (503, "store_away")
+            assert int(answer.headers["Retry-After"]) > 0
+        assert "document store (MongoDB)" in problem["detail"]
+        assert "127.0.0.1" not in str(problem), "names of machines are for those who run AIMA"
+        async with client.get("/livez") as answer:
+            assert answer.status == 200
+        async with client.get("/readyz") as answer:
+            assert answer.status == 503
+
+
 async def test_help_tells_what_a_service_is_set_up_by(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "aima_gateway", "--help"), stdout=asyncio.subprocess.PIPE

@@ -65,7 +65,7 @@ def test_a_part_is_worth_nothing_once_its_time_is_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pace", "wanted", "least"), [(PACE, 1, 1), (PACE, 10, 5), (Pace(1, 3), 5, 1), (Pace(100, 2), 9, 2)]
+    ("pace", "wanted", "least"), [(PACE, 1, 1), (PACE, 10, 3), (Pace(1, 3), 5, 1), (Pace(100, 2), 9, 2)]
 )
 def test_the_least_part_can_always_be_had(pace: Pace, wanted: int, least: int) -> None:
     assert least_part(pace, wanted) == least
