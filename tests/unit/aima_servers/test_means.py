@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aima_servers import MeansMissingError, kafka, mongod, s3
+from aima_servers import NAMES, MeansMissingError, kafka, mongod, s3
 from aima_servers.means import cache_folder, digest_of, kept, program, run
 
 PIN = "0123456789abcdef"
@@ -107,7 +107,7 @@ def test_an_unknown_server_is_refused_by_the_command() -> None:
     command = [sys.executable, "-m", "aima_servers", "up", "redis"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "unknown server: redis (known: kafka, mongod, s3, minio)" in done.stderr
+    assert f"unknown server: redis (known: {', '.join(NAMES)})" in done.stderr
 
 
 def test_a_server_from_another_module_has_another_digest() -> None:
