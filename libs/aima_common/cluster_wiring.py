@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from aima_common.adapters import kafka_confined
 from aima_common.adapters.embedded.shared_vectors import SharedVectors
 from aima_common.adapters.kafka_bus import KafkaBus
 from aima_common.adapters.kafka_settings import KafkaSettings
@@ -18,6 +19,7 @@ from aima_common.ports import Ports
 from aima_common.ports.documents import Documents, Insert
 from aima_common.ports.objects import Objects
 from aima_common.ports.vectors import Vectors
+from aima_common.runtime.confined import ConfinedProcess
 from aima_common.settings import StoreSettings
 from aima_common.wiring import topic_specifications
 
@@ -36,20 +38,13 @@ async def cluster(settings: StoreSettings, *, leftover_seconds: float = LEFTOVER
 
     Raises `UnavailableError` while a server is away, and `SettingsError` for servers that do not belong together.
     """
-    kafka = KafkaSettings(
-        settings.kafka,
-        user=settings.kafka_user,
-        password=settings.kafka_password,
-        authority=settings.kafka_authority,
-        replication=settings.kafka_replication,
-        session_seconds=settings.kafka_session_seconds,
-    )
     s3 = S3Settings(
         settings.s3,
         settings.s3_access_key,
         settings.s3_secret_key,
         bucket=settings.s3_bucket,
         region=settings.s3_region,
+        public_endpoint=settings.s3_public,
         scratch=settings.scratch,
     )
     async with contextlib.AsyncExitStack() as stack:
@@ -57,11 +52,27 @@ async def cluster(settings: StoreSettings, *, leftover_seconds: float = LEFTOVER
         documents = await stack.enter_async_context(opened)
         search = await MongoSearch.on(documents)
         objects = await stack.enter_async_context(S3Objects.at(s3))
-        bus = await stack.enter_async_context(KafkaBus.open(kafka))
+        bus = await stack.enter_async_context(KafkaBus.open(_kafka(settings)))
         vectors = await stack.enter_async_context(_shared_vectors(settings.vectors))
         await require_one_installation(documents, objects, await bus.cluster_id())
         await bus.ensure_topics(topic_specifications())
         yield Ports(bus, documents, objects, vectors, search, SystemClock())
+
+
+def confined(settings: StoreSettings) -> ConfinedProcess:
+    """Tell how to start a process that reads a topic which strangers write to."""
+    return kafka_confined.confined(_kafka(settings))
+
+
+def _kafka(settings: StoreSettings) -> KafkaSettings:
+    return KafkaSettings(
+        settings.kafka,
+        user=settings.kafka_user,
+        password=settings.kafka_password,
+        authority=settings.kafka_authority,
+        replication=settings.kafka_replication,
+        session_seconds=settings.kafka_session_seconds,
+    )
 
 
 @contextlib.asynccontextmanager

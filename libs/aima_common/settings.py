@@ -38,6 +38,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("AIMA_MONGODB", "MongoDB's URI, mongodb://…/?replicaSet=…", secret=True),
     Setting("AIMA_MONGODB_DATABASE", "database of this installation", default="aima"),
     Setting("AIMA_S3", "URL of the S3 server, http://host:port or https://host"),
+    Setting(
+        "AIMA_S3_PUBLIC",
+        "URL by which clients reach the S3 server, where it is another; for direct uploads",
+        default="",
+    ),
     Setting("AIMA_S3_BUCKET", "bucket of this installation; made when it is not there", default="aima"),
     Setting("AIMA_S3_ACCESS_KEY", "access key for the bucket"),
     Setting("AIMA_S3_SECRET_KEY", "secret key for the bucket", secret=True),
@@ -156,6 +161,7 @@ class StoreSettings:
     kafka_replication: int | None = None
     kafka_session_seconds: int = 45
     mongodb_database: str = "aima"
+    s3_public: str | None = None
     s3_bucket: str = "aima"
     s3_region: str = "us-east-1"
     scratch: Path | None = None
@@ -182,6 +188,7 @@ class StoreSettings:
             kafka_replication=number(environment, "AIMA_KAFKA_REPLICATION", 0) or None,
             kafka_session_seconds=number(environment, "AIMA_KAFKA_SESSION_SECONDS", 45, least=6),
             mongodb_database=environment.get("AIMA_MONGODB_DATABASE") or cls.mongodb_database,
+            s3_public=web_address(environment, "AIMA_S3_PUBLIC") if environment.get("AIMA_S3_PUBLIC") else None,
             s3_bucket=environment.get("AIMA_S3_BUCKET") or cls.s3_bucket,
             s3_region=environment.get("AIMA_S3_REGION") or cls.s3_region,
             scratch=Path(environment["AIMA_SCRATCH"]) if environment.get("AIMA_SCRATCH") else None,

@@ -46,6 +46,7 @@ def test_what_is_missing_is_named_with_its_meaning(name: str) -> None:
         ("AIMA_KAFKA_REPLICATION", "-1"),
         ("AIMA_MONGODB", "postgres://db"),
         ("AIMA_S3", "s3:9000"),
+        ("AIMA_S3_PUBLIC", "media.example"),
         ("AIMA_S3", "http://s3:9000/bucket"),
         ("AIMA_VECTORS", "qdrant:6333"),
     ],
