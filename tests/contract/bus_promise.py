@@ -256,6 +256,20 @@ class BusPromise:
         async with bus.subscribe(group, [topic]) as member:
             assert values(await receive(member, 1)) == ["5"]
 
+    async def test_several_partitions_are_committed_in_one_go_but_those_of_others(
+        self, bus: Bus, topic: str, group: str
+    ) -> None:
+        await bus.publish(records(topic, 40))
+        async with bus.subscribe(group, [topic]) as member:
+            found = await receive(member, 40)
+            ends = {(topic, d.partition): d.offset + 1 for d in found}
+            assert not await member.commit_all(ends)
+            assert await bus.lag(group, [topic]) == 0
+            await bus.publish(records(topic, 40))
+            more = {(topic, d.partition): d.offset + 1 for d in await receive(member, 40)}
+            assert list(await member.commit_all({(topic, 99): 1, **more})) == [(topic, 99)]
+            assert await bus.lag(group, [topic]) == 0
+
     async def test_a_member_goes_on_where_it_was_without_a_commit(self, bus: Bus, topic: str, group: str) -> None:
         await bus.publish(records(topic, 60))
         found: list[Delivery] = []

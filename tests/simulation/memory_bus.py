@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 import zlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aima_common.errors import PermanentError, SettingsError, UnavailableError
@@ -221,6 +221,9 @@ class MemorySubscription:
 
     def on_lost(self, listener: Callable[[Collection[Partition]], None]) -> None:
         self._listener = listener
+
+    async def commit_all(self, positions: Mapping[Partition, int]) -> Collection[Partition]:
+        return [one for one, offset in positions.items() if not await self.commit(*one, offset)]
 
     async def commit(self, topic: str, partition: int, next_offset: int) -> bool:
         return await self._link.change(lambda: self._log.commit(self._member, topic, partition, next_offset))

@@ -294,6 +294,8 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         self._listener: Callable[[Collection[Partition]], None] = lambda _: None
         self._fetched: deque[tuple[TopicPartition, Sequence[Any]]] = deque()
         self._paused: set[TopicPartition] = set()
+        self._unfolded: set[TopicPartition] = set()
+        """Partitions of which the last record that is known was taken, perhaps; aiokafka has not seen that."""
         self._standstill = Standstill(asyncio.get_running_loop().time())
 
     @property
@@ -331,14 +333,17 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         found: dict[TopicPartition, Sequence[Any]] = {}
         for place in self._consumer.assignment() - self._paused:
             position = await self._consumer.position(place)
-            if position == self._consumer.highwater(place):
+            if position == self._consumer.highwater(place) and place not in self._unfolded:
                 continue
             start = await unfolding.before((place.topic, place.partition), position)
             if start != position:
                 self._consumer.seek(place, start)
                 continue
-            found |= await self._consumer.getmany(place, max_records=1)
+            taken = await self._consumer.getmany(place, max_records=1)
             unfolding.after()
+            # It fetches more only once it was asked in vain: the last record does not show that it is the last.
+            (self._unfolded.add if taken else self._unfolded.discard)(place)
+            found |= taken
         if not found:
             await self._consumer.getmany(NOBODY, timeout_ms=SHORT_POLL_MILLISECONDS)
         return found
@@ -361,12 +366,17 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def commit(self, topic: str, partition: int, next_offset: int) -> bool:
         """Say that everything below `next_offset` is done; raise `UnavailableError` when nobody answers."""
+        return not await self.commit_all({(topic, partition): next_offset})
+
+    async def commit_all(self, positions: Mapping[Partition, int]) -> Collection[Partition]:
+        """Commit several partitions in one request; tell which of them belong to others now."""
         try:
             async with _bounded(self._timeout_seconds):
-                await self._consumer.commit({TopicPartition(topic, partition): next_offset})
+                await self._consumer.commit({TopicPartition(*one): offset for one, offset in positions.items()})
         except PartitionLostError:
-            return False
-        return True
+            # One that was lost has the whole request refused.
+            return [one for one, at in positions.items() if len(positions) == 1 or await self.commit_all({one: at})]
+        return []
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Forget what was fetched: whoever owns the partitions next fetches from the commits."""

@@ -25,6 +25,7 @@ from aima_common.errors import MalformedMessageError
 from aima_common.ports.bus import Delivery, Partition
 from aima_common.runtime.confined import ConfinedProcess, Confinement
 from aima_common.runtime.confined_frames import NOWHERE, Page, frame, receive
+from aima_common.runtime.failures import KEPT_BYTES
 
 PR_SET_PDEATHSIG = 1
 OUT_OF_MEMORY = 77
@@ -113,8 +114,8 @@ class Child:
             header |= {"key": record.key, "headers": dict(record.headers)}
             body = record.value
         else:
-            body = record.value[: self._limits.value_bytes]
-            header |= {"kind": "refused", "reason": fault[0], "detail": fault[1]}
+            body = record.value[:KEPT_BYTES]
+            header |= {"kind": "refused", "reason": fault[0], "detail": fault[1], "size": len(record.value)}
         self._send(header, delivery.partition, delivery.offset, body)
 
     def _send(self, header: Mapping[str, Any], partition: int, offset: int, body: bytes = b"") -> None:
@@ -152,11 +153,9 @@ class Child:
                 member.resume(member.partitions)
 
     async def _commit_acknowledged(self, member: KafkaSubscription) -> None:
-        while self._acknowledged:
-            partition, following = next(iter(self._acknowledged.items()))
-            await member.commit(self._topic, partition, following)
-            if self._acknowledged.get(partition) == following:
-                del self._acknowledged[partition]
+        acknowledged, self._acknowledged = self._acknowledged, {}
+        if acknowledged:
+            await member.commit_all({(self._topic, number): following for number, following in acknowledged.items()})
 
 
 def confine(more_bytes: int) -> None:

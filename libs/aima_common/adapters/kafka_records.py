@@ -28,6 +28,9 @@ def delivery_of(found: Any) -> Delivery:
 
     Foreign producers may leave key and value out and write headers that are not text.
     """
-    key = (found.key or b"").decode(errors="replace")
-    headers = {name: (value or b"").decode(errors="replace") for name, value in found.headers}
+    try:
+        key, headers = (found.key or b"").decode(), {name: value.decode() for name, value in found.headers}
+    except (AttributeError, UnicodeDecodeError):
+        key = (found.key or b"").decode(errors="replace")
+        headers = {name: (value or b"").decode(errors="replace") for name, value in found.headers}
     return Delivery(Record(found.topic, key, found.value or b"", headers), found.partition, found.offset)

@@ -79,6 +79,9 @@ class Subscription(Protocol):
         Some may come back at once; their records are then delivered anew from the commits on, after the call.
         """
 
+    async def commit_all(self, positions: Mapping[Partition, int]) -> Collection[Partition]:
+        """Commit several partitions in one go; tell which of them belong to others now."""
+
     async def commit(self, topic: str, partition: int, next_offset: int) -> bool:
         """Say that everything below `next_offset` is done.
 

@@ -68,7 +68,8 @@ class Consumer:
         self._topics = list(topics or [name for message in handlers for name in BY_MESSAGE[message].names])
         self._bounds = bounds
         self._journal = journal or Journal(ports.documents, self._group)
-        self._counters = {message: MESSAGES_HANDLED.labels(service, message.__name__) for message in handlers}
+        self._handled = dict.fromkeys(handlers, 0)
+        """Counted here and told to the metrics now and then, as they take a lock for each."""
 
     async def run(self) -> None:
         """Consume until cancelled; while the bus is away, wait for it."""
@@ -110,9 +111,17 @@ class Consumer:
             await self._commit_done(subscription, in_flight)
 
     async def _commit_done(self, subscription: Subscription, in_flight: InFlight) -> None:
-        for window, offset in in_flight.committable():
+        for message, count in self._handled.items():
+            if count:
+                MESSAGES_HANDLED.labels(self._service, message.__name__).inc(count)
+                self._handled[message] = 0
+        done = in_flight.committable()
+        if not done:
+            return
+        refused = await subscription.commit_all({window.partition: offset for window, offset in done})
+        for window, offset in done:
             # Who may not commit is being told that the partition is lost, or has been: nothing to do about it here.
-            if await subscription.commit(*window.partition, offset):
+            if window.partition not in refused:
                 window.committed = offset
 
     # ------------------------------------------------------------------------------------------------- handling
@@ -126,10 +135,6 @@ class Consumer:
         with contextlib.suppress(TransientError):
             await self._journal.release(partition)
 
-    async def handle(self, delivery: Delivery) -> None:
-        """Decode a record and have it handled, or set it aside."""
-        await self._attempt(delivery, None)
-
     async def handle_alone(self, delivery: Delivery, deaths: int) -> None:
         """Handle a record that may have killed a process: written down before it is looked at, or not at all."""
         partition = (delivery.record.topic, delivery.partition)
@@ -138,9 +143,10 @@ class Consumer:
             await self._set_aside(delivery, "kills_its_consumer", detail)
             return
         await self._insist(lambda: self._journal.alone(partition, delivery.offset), "writing_down_waits")
-        await self._attempt(delivery, lambda: self._journal.survived(partition))
+        await self.handle(delivery, lambda: self._journal.survived(partition))
 
-    async def _attempt(self, delivery: Delivery, survived: Survived | None) -> None:
+    async def handle(self, delivery: Delivery, survived: Survived | None = None) -> None:
+        """Decode a record and have it handled, or set it aside."""
         try:
             envelope = decode(delivery.record)
         except MalformedMessageError as error:
@@ -160,7 +166,7 @@ class Consumer:
                 await self._insist(survived, "writing_down_waits")
             await self._persist(handler, envelope, delivery, error)
         else:
-            self._counters[message].inc()
+            self._handled[message] += 1
 
     async def _persist(self, handler: Handler, envelope: Envelope[Any], delivery: Delivery, error: Exception) -> None:
         """Try again what failed, for as long as that may help."""
@@ -185,7 +191,7 @@ class Consumer:
             except Exception as again:  # noqa: BLE001 - sorted out above
                 error = again
             else:
-                self._counters[type(envelope.body)].inc()
+                self._handled[type(envelope.body)] += 1
                 return
 
     async def _set_aside(self, delivery: Delivery, reason: str, detail: str) -> None:

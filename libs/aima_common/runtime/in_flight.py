@@ -38,6 +38,8 @@ class Window:
         self.first = self.committed = -1
         self.beginning: Beginning | None = None
         """What is known of the partition; None until that was looked up."""
+        self.alone_until = 0
+        """Records below this offset are handled while nothing else is."""
         self._open: deque[int] = deque()
         self._done: set[int] = set()
         self._end = -1
@@ -52,14 +54,16 @@ class Window:
         self._open.extend(offsets)
         self._end = offsets[-1] + 1
 
-    def done(self, offset: int) -> None:
-        """Note that a record is done, in whatever order."""
-        if offset != self._open[0]:
-            self._done.add(offset)
-            return
-        self._open.popleft()
-        while self._open and self._open[0] in self._done:
-            self._done.remove(self._open.popleft())
+    def done(self, offset: int) -> int:
+        """Note that a record is done, in whatever order; give the offset below which everything is."""
+        waiting, done = self._open, self._done
+        if offset != waiting[0]:
+            done.add(offset)
+            return waiting[0]
+        waiting.popleft()
+        while done and waiting and waiting[0] in done:
+            done.remove(waiting.popleft())
+        return waiting[0] if waiting else self._end
 
     def deaths(self, offset: int) -> int:
         """Tell how many deaths of its consumer a record witnessed."""
@@ -71,10 +75,11 @@ class Window:
         return self._open[0] if self._open else self._end
 
 
-Lane = deque[tuple[Window, Delivery]]
-"""The records of one key, in their order."""
+Lane = list[tuple[Window, Delivery]]
+"""The records of one key, in their order; seldom more than one."""
 
-LaneKey = tuple[Partition, str | None]
+Lanes = dict[str | None, Lane]
+"""The lanes of one partition. What is handled alone has the lane None."""
 
 
 class Work(Protocol):
@@ -107,9 +112,11 @@ class InFlight:
         self._doing = work
         self._subscription: Subscription | None = None
         self._windows: dict[Partition, Window] = {}
-        self._lanes: dict[LaneKey, Lane] = {}
-        self._ready: deque[LaneKey] = deque()
+        self._lanes: dict[Partition, Lanes] = {}
+        self._ready: deque[tuple[Lanes, str | None]] = deque()
         self._workers = self._alone = 0
+        self._coming = False
+        """Whether a worker was made that has not begun: handlers that wait for nothing need no other."""
         self.records = self.bytes = 0
         self._held: set[Partition] = set()
         self._all_held = False
@@ -140,7 +147,7 @@ class InFlight:
     async def _begin(self, window: Window, batch: Sequence[Delivery]) -> None:
         beginning = await self._doing.begin(window.partition, batch[0].offset, batch[-1].offset + 1)
         if self._windows.get(window.partition) is window:
-            window.beginning = beginning
+            window.beginning, window.alone_until = beginning, beginning.alone_until
             self._line_up(window, batch)
         else:
             self._count(batch, -1)
@@ -148,17 +155,16 @@ class InFlight:
 
     def _line_up(self, window: Window, batch: Sequence[Delivery]) -> None:
         window.take([delivery.offset for delivery in batch])
+        lanes = self._lanes.setdefault(window.partition, {})
         for delivery in batch:
-            alone = _under_suspicion(window, delivery)
+            alone = delivery.offset < window.alone_until
             self._alone += alone
             # What is handled alone is handled one after the other, and so is what follows before it is done.
-            key: LaneKey = (window.partition, None)
-            if not alone and key not in self._lanes:
-                key = (window.partition, delivery.record.key)
-            lane = self._lanes.get(key)
+            key = None if alone or None in lanes else delivery.record.key
+            lane = lanes.get(key)
             if lane is None:
-                self._lanes[key] = deque(((window, delivery),))
-                self._ready.append(key)
+                lanes[key] = [(window, delivery)]
+                self._ready.append((lanes, key))
             else:
                 lane.append((window, delivery))
         self._staff()
@@ -173,13 +179,10 @@ class InFlight:
         lost = {window for one in partitions if (window := self._windows.pop(one, None)) is not None}
         for partition in _suspicious(lost):
             self._tasks.create_task(self._doing.release(partition))
-        for lane in self._lanes.values():
-            kept = [entry for entry in lane if entry[0] not in lost]
+        for lane in [lane for window in lost for lane in self._lanes.get(window.partition, {}).values()]:
             for window, delivery in lane:
-                if window in lost:
-                    self._let_go(window, delivery)
+                self._let_go(window, delivery)
             lane.clear()
-            lane.extend(kept)
         self._held -= set(partitions)
         if self._subscription is not None:
             self._subscription.resume(partitions)
@@ -199,13 +202,14 @@ class InFlight:
     def _let_go(self, window: Window, delivery: Delivery) -> None:
         self.records -= 1
         self.bytes -= len(delivery.record.value)
-        self._alone -= _under_suspicion(window, delivery)
+        self._alone -= delivery.offset < window.alone_until
 
     # -------------------------------------------------------------------------------------------------- working
 
     def _staff(self) -> None:
-        if self._ready and self._workers < self._most:
+        if self._ready and not self._coming and self._workers < self._most:
             self._workers += 1
+            self._coming = True
             self._tasks.create_task(self._work())
 
     @property
@@ -213,17 +217,18 @@ class InFlight:
         return 1 if self._alone else self._bounds.handlers
 
     async def _work(self) -> None:
+        self._coming = False
         now = asyncio.get_running_loop().time
         turn = now() + TURN_SECONDS
         try:
             # With records under suspicion in hand all workers but the last leave; it then is alone.
             while self._ready and self._workers <= self._most:
-                key = self._ready.popleft()
-                lane = self._lanes[key]
+                lanes, key = self._ready.popleft()
+                lane = lanes[key]
                 self._staff()
                 while lane:
-                    window, delivery = lane.popleft()
-                    if _under_suspicion(window, delivery):
+                    window, delivery = lane.pop(0)
+                    if delivery.offset < window.alone_until:
                         await self._doing.handle_alone(delivery, window.deaths(delivery.offset))
                     else:
                         await self._doing.handle(delivery)
@@ -231,18 +236,20 @@ class InFlight:
                     if now() >= turn:
                         await asyncio.sleep(0)
                         turn = now() + TURN_SECONDS
-                del self._lanes[key]
+                del lanes[key]
         finally:
             self._workers -= 1
         self._staff()
 
     def _done(self, window: Window, delivery: Delivery) -> None:
-        self._let_go(window, delivery)
+        self.records -= 1
+        self.bytes -= len(delivery.record.value)
+        alone = delivery.offset < window.alone_until
+        self._alone -= alone
         if self._windows.get(window.partition) is window:
-            window.done(delivery.offset)
+            following = window.done(delivery.offset)
             # What was done alone is not to be looked at again when the next record turns out to be the one that kills.
-            alone = _under_suspicion(window, delivery)
-            if alone or not window or window.next - window.committed >= self._bounds.partition_records // 2:
+            if alone or not window or following - window.committed >= self._bounds.partition_records // 2:
                 self.progress.set()
         if self._held or self._all_held or not self._room.is_set():
             self._relieve()
@@ -300,15 +307,10 @@ class InFlight:
         return [(window, window.next) for window in self._windows.values() if window.next > window.committed]
 
 
-def _under_suspicion(window: Window, delivery: Delivery) -> bool:
-    return window.beginning is not None and delivery.offset < window.beginning.alone_until
-
-
 def _suspicious(windows: Iterable[Window]) -> list[Partition]:
     """List the partitions whose next owner would think that somebody died over them."""
     return [
         window.partition
         for window in windows
-        if window.beginning is not None
-        and (window.committed == window.first or window.next < window.beginning.alone_until)
+        if window.beginning is not None and (window.committed == window.first or window.next < window.alone_until)
     ]

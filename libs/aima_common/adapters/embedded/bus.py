@@ -11,7 +11,7 @@ import sqlite3
 import time
 import uuid
 import zlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -201,15 +201,22 @@ class SqliteSubscription:
 
     async def commit(self, topic: str, partition: int, next_offset: int) -> bool:
         """Say that everything below `next_offset` is done, unless another member owns the partition."""
+        return not await self.commit_all({(topic, partition): next_offset})
 
-        def work(c: sqlite3.Connection) -> bool:
-            query = "SELECT member FROM owners WHERE grp=? AND topic=? AND partition=?"
-            owner = c.execute(query, (self._group, topic, partition)).fetchone()
-            if owner is None or owner[0] != self._member:
-                return False
-            upsert = "INSERT INTO commits VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET next=max(next, excluded.next)"
-            c.execute(upsert, (self._group, topic, partition, next_offset))
-            return True
+    async def commit_all(self, positions: Mapping[Partition, int]) -> Collection[Partition]:
+        """Commit several partitions in one transaction; tell which of them belong to others now."""
+
+        def work(c: sqlite3.Connection) -> list[Partition]:
+            refused = []
+            for (topic, partition), next_offset in positions.items():
+                query = "SELECT member FROM owners WHERE grp=? AND topic=? AND partition=?"
+                owner = c.execute(query, (self._group, topic, partition)).fetchone()
+                if owner is None or owner[0] != self._member:
+                    refused.append((topic, partition))
+                    continue
+                upsert = "INSERT INTO commits VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET next=max(next, excluded.next)"
+                c.execute(upsert, (self._group, topic, partition, next_offset))
+            return refused
 
         return await self._database.write(work)
 
