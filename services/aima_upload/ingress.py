@@ -21,6 +21,7 @@ from aima_common.jobs import JobKind, Ledger, new_job
 from aima_common.ports import Ports
 from aima_common.ports.bus import Delivery, Record
 from aima_common.ports.documents import Change, Document, Expect, Insert
+from aima_common.runtime.confined import Telling
 from aima_common.runtime.failures import keep_dead
 from aima_common.runtime.tenant_topics import tenant_topics
 from aima_upload import ingress_domain as domain
@@ -235,7 +236,7 @@ async def set_offer_aside(
     record = delivery.record
     code, reason, remedy = domain.reason_of(error)
     place: dict[str, str | int] = {"topic": record.topic, "partition": delivery.partition, "offset": delivery.offset}
-    told = OfferRejected(
+    rejected = OfferRejected(
         offer=offer,
         id=offer_id,
         case=case,
@@ -246,11 +247,39 @@ async def set_offer_aside(
         partition=delivery.partition,
         offset=delivery.offset,
     )
-    trace = domain.traceparent(record.headers)
-    message = tell(told, tenant=tenant, key=offer, cause=_inbox(delivery), time=ports.clock.now(), traceparent=trace)
     # The tenant is the topic's; whatever else a stranger wrote into the headers is kept beside it.
     kept = Record(record.topic, record.key, record.value, {**record.headers, "aima_tenant": tenant})
-    await keep_dead(ports, INGRESS, kept, place, code, reason, outbox=[message])
+    await keep_dead(ports, INGRESS, kept, place, code, reason, outbox=[_told(ports, tenant, delivery, rejected)])
+
+
+def telling(ports: Ports, tenant: str) -> Telling:
+    """Tell a tenant's producers of records that are set aside before anybody here sees them."""
+
+    def tell_of(delivery: Delivery, reason: str, detail: str) -> list[Record]:
+        topic, partition, offset = delivery.record.topic, delivery.partition, delivery.offset
+        rejected = OfferRejected(
+            offer=domain.record_id(topic, partition, offset),
+            code=reason,
+            reason=detail[:1000],
+            remedy=domain.SEE_OFFER,
+            topic=topic,
+            partition=partition,
+            offset=offset,
+        )
+        return [_told(ports, tenant, delivery, rejected)]
+
+    return tell_of
+
+
+def _told(ports: Ports, tenant: str, delivery: Delivery, rejected: OfferRejected) -> Record:
+    return tell(
+        rejected,
+        tenant=tenant,
+        key=rejected.offer,
+        cause=_inbox(delivery),
+        time=ports.clock.now(),
+        traceparent=domain.traceparent(delivery.record.headers),
+    )
 
 
 def _inbox(delivery: Delivery) -> str:

@@ -24,6 +24,8 @@ from aima_common.problems import ProblemError
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 
+SEE_OFFER = "See docs/generated/asyncapi.json, message Offer; correct it and send it again."
+
 REASONS = {"sha256_mismatch": "hash_mismatch", "not_found": "no_such_case", "idempotency_key_reused": "id_reused"}
 """How the upload's own words for a refusal read to somebody who sent a record and no request."""
 
@@ -60,8 +62,7 @@ def read_offer(value: bytes, tenant: str) -> Offer:
     try:
         offer = Offer.model_validate_json(value)
     except ValidationError as error:
-        remedy = "See docs/generated/asyncapi.json, message Offer; correct it and send it again."
-        raise OfferRefusedError("malformed_offer", _in_words(error), remedy, legible) from error
+        raise OfferRefusedError("malformed_offer", _in_words(error), SEE_OFFER, legible) from error
     _check_belonging(offer, tenant)
     return offer
 

@@ -1,4 +1,4 @@
-"""Reading a tenant's topic with the ordinary bus: where what is on it cannot be compressed, or everybody is trusted."""
+"""Reading a tenant's topic: with the ordinary bus where nothing on it can unfold, else in a confined child."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from types import TracebackType
@@ -9,8 +9,9 @@ import structlog
 from aima_common.errors import TransientError
 from aima_common.ports import Ports
 from aima_common.ports.bus import Delivery, Partition, Subscription
+from aima_common.runtime.confined import ConfinedConsumer, ConfinedProcess
 from aima_common.runtime.in_flight import Window
-from aima_upload.ingress import Readers, group_of
+from aima_upload.ingress import INGRESS, Readers, group_of, telling
 
 REJOIN_SECONDS = 1.0
 BATCH = 50
@@ -21,6 +22,19 @@ log = structlog.get_logger()
 def plain_readers(ports: Ports) -> Readers:
     """Read every topic with the ordinary bus."""
     return lambda tenant, topic: PlainReader(ports, group_of(tenant), topic)
+
+
+def confined_readers(ports: Ports, process: ConfinedProcess) -> Readers:
+    """Read every topic in a child of its own."""
+    return lambda tenant, topic: ConfinedConsumer(
+        ports,
+        group_of(tenant),
+        topic,
+        process,
+        tenant=tenant,
+        service=INGRESS,
+        telling=telling(ports, tenant),
+    )
 
 
 class PlainReader:

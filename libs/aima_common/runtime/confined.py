@@ -77,6 +77,14 @@ class ConfinedProcess:
     """Sent over the socket; a command line can be read by everybody."""
 
 
+Telling = Callable[[Delivery, str, str], Sequence[Record]]
+"""Makes the messages that tell of a record that is set aside, from the record, the reason and the detail."""
+
+
+def _nobody(_delivery: Delivery, _reason: str, _detail: str) -> Sequence[Record]:
+    return ()
+
+
 class ConfinedConsumer:
     """Deliveries of one topic, at least once, in order per partition; those that are done are committed."""
 
@@ -89,9 +97,17 @@ class ConfinedConsumer:
         *,
         tenant: str = "",
         limits: Confinement = Confinement(),
+        service: str | None = None,
+        telling: Telling = _nobody,
     ) -> None:
+        """Read as a member of `group`; what is set aside is kept in the name of `service`, the group's by default.
+
+        `telling` gives the messages that are told together with a dead letter.
+        """
         self._ports = ports
         self._group = group
+        self._service = service or group
+        self._telling = telling
         self._topic = topic
         self._process = process
         self._tenant = tenant
@@ -176,7 +192,8 @@ class ConfinedConsumer:
             detail = f"{DEATHS} times a process died while it unfolded this batch; it was not looked at again"
             await self._set_aside(delivery, header["offset"], "kills_its_consumer", detail)
         else:
-            await self._set_aside(delivery, header["offset"], str(header["reason"]), str(header["detail"]))
+            reason, detail = str(header["reason"]), str(header["detail"])
+            await self._set_aside(delivery, header["offset"], reason, detail, header["size"])
         await self.done(delivery)
         return None
 
@@ -187,13 +204,18 @@ class ConfinedConsumer:
         window.take([delivery.offset])
         self._open[delivery.partition, delivery.offset] = window
 
-    async def _set_aside(self, delivery: Delivery, first: int, reason: str, detail: str) -> None:
+    async def _set_aside(
+        self, delivery: Delivery, first: int, reason: str, detail: str, size: int | None = None
+    ) -> None:
         place: dict[str, str | int] = {"topic": self._topic, "partition": delivery.partition, "offset": first}
         if delivery.offset != first:
             place["last_offset"] = delivery.offset
         # The tenant is the topic's, whatever the record says.
         record = Record(self._topic, delivery.record.key, delivery.record.value, {"aima_tenant": self._tenant})
-        await self._insist(lambda: keep_dead(self._ports, self._group, record, place, reason, detail))
+        told = self._telling(Delivery(record, delivery.partition, first), reason, detail)
+        await self._insist(
+            lambda: keep_dead(self._ports, self._service, record, place, reason, detail, outbox=told, size_bytes=size)
+        )
 
     # ---------------------------------------------------------------------------------------------------- deaths
 

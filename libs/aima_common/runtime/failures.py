@@ -41,8 +41,12 @@ async def keep_dead(
     detail: str,
     *,
     outbox: Sequence[Record] = (),
+    size_bytes: int | None = None,
 ) -> None:
-    """Keep the document of a dead letter, once for its coordinates."""
+    """Keep the document of a dead letter, once for its coordinates.
+
+    `size_bytes` is the size of its value where that is not all here.
+    """
     identity = derive("dead_letter", service, *coordinates.values())
     body = {
         "service": service,
@@ -53,7 +57,7 @@ async def keep_dead(
         "key": record.key,
         "headers": dict(record.headers),
         "value": base64.b64encode(record.value[:KEPT_BYTES]).decode(),
-        "size_bytes": len(record.value),
+        "size_bytes": len(record.value) if size_bytes is None else size_bytes,
         "at": ports.clock.now().isoformat(),
     }
     tenant = record.headers.get("aima_tenant", "")
