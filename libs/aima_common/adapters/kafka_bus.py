@@ -18,6 +18,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     CommitFailedError,
+    CorruptRecordException,
     IllegalStateError,
     KafkaError,
     MessageSizeTooLargeError,
@@ -339,7 +340,14 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             if start != position:
                 self._consumer.seek(place, start)
                 continue
-            taken = await self._consumer.getmany(place, max_records=1)
+            try:
+                taken = await self._consumer.getmany(place, max_records=1)
+            except CorruptRecordException:
+                raise
+            except KafkaError:
+                # Trouble with the cluster says nothing about what lies here.
+                unfolding.after()
+                raise
             unfolding.after()
             # It fetches more only once it was asked in vain: the last record does not show that it is the last.
             (self._unfolded.add if taken else self._unfolded.discard)(place)
