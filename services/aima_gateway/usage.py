@@ -20,7 +20,9 @@ processes differ, and writing takes its time."""
 RECOUNT_SECONDS = 3600.0
 """How often the whole day is counted anew: what appeared even later is seen then."""
 
-PAGE = 1000
+PAGE = 300
+"""Items that are read at once: what a page costs, other requests wait for."""
+
 REMEMBERED = 1000
 
 
