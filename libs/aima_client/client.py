@@ -238,6 +238,23 @@ class Client:
         """Make a key worthless."""
         await self._http.request("DELETE", f"/v1/keys/{_part(key)}")
 
+    async def webhooks(self) -> Json:
+        """List webhooks."""
+        return await self._http.get("/v1/webhooks")
+
+    async def create_webhook(self, url: str, *, types: list[str] | None = None, description: str = "") -> Json:
+        """Have notices sent to a URL; the answer's `secret`, for `aima_client.webhooks`, is shown this once."""
+        body = {"url": url, "description": description} | ({"types": types} if types else {})
+        return await self._http.send("POST", "/v1/webhooks", body, repeatable=False)
+
+    async def enable_webhook(self, webhook: str) -> Json:
+        """Deliver again to a webhook that was disabled."""
+        return await self._http.send("POST", f"/v1/webhooks/{_part(webhook)}/enable", {})
+
+    async def delete_webhook(self, webhook: str) -> None:
+        """Unsubscribe."""
+        await self._http.request("DELETE", f"/v1/webhooks/{_part(webhook)}")
+
     async def dead_letters(self, **where: Any) -> Json:
         """List what was set aside; `where` may name state, reason, service, limit and after."""
         return await self._http.get("/v1/dead-letters", **where)
