@@ -54,8 +54,8 @@ async def test_with_the_inbox_switched_off_it_is_counted_each_time_and_the_audit
 
 async def test_every_message_that_is_meant_for_monitoring_is_counted(stage: Stage) -> None:
     heard = set(Monitoring(stage.ports).handlers())
-    # A hint counts nothing, advice and alarms are monitoring's own.
-    assert set(m.PATH) - heard == {m.AnalysisRequested, m.ScalingAdvised, m.ViolationFound}
+    # A hint counts nothing, a notice says again what others have said, advice and alarms are monitoring's own.
+    assert set(m.PATH) - heard == {m.AnalysisRequested, m.NoticeGiven, m.ScalingAdvised, m.ViolationFound}
 
 
 async def lost_item(stage: Stage) -> None:
