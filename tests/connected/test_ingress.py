@@ -94,7 +94,7 @@ async def house(kafka_address: str, tmp_path: Path) -> AsyncIterator[House]:
         stack.push_async_callback(objects.close)
         nothing = cast("Any", None)
         ports = Ports(bus, documents, objects, nothing, nothing, SystemClock())
-        await bus.ensure_topics(topic_specifications(3))
+        await bus.ensure_topics(topic_specifications())
         upload = Upload(ports, UploadSettings(secret="s"), readers=confined_readers(ports, confined(settings)))
         gateway = Gateway(ports, GatewaySettings(secret="s"), upload_urls=lambda: _only(upload))
         await gateway.keys.issue(TENANT, Role.operator, "first")
