@@ -229,7 +229,7 @@ async def test_a_client_that_goes_away_in_the_middle_leaves_nothing_and_may_come
         await asyncio.to_thread(half_an_upload, house, case["id"], content)
 
         async def gone() -> bool:
-            return files_below(house.data / "objects/uploads") == []
+            return on_their_way(house) == []
 
         await until("the interrupted upload is thrown away", gone)
         assert (await client.items(case["id"]))["items"] == []
@@ -244,6 +244,11 @@ async def test_a_client_that_goes_away_in_the_middle_leaves_nothing_and_may_come
     assert shown["counts"]["analysed"] == shown["counts"]["items"] == 1
 
 
+def on_their_way(house: RunningAima) -> list[Path]:
+    """List the files that are not objects yet."""
+    return [path for folder in ("uploads", "incoming") for path in files_below(house.data / "objects" / folder)]
+
+
 def half_an_upload(house: RunningAima, case: str, content: bytes) -> None:
     """Announce a file, send half of it, wait until that has arrived, and hang up."""
     address = urlsplit(house.url)
@@ -256,7 +261,7 @@ def half_an_upload(house: RunningAima, case: str, content: bytes) -> None:
         line.sendall(head.encode() + content[: len(content) // 2])
         deadline = threading.Event()
         for _ in range(400):
-            if any(path.stat().st_size for path in files_below(house.data / "objects/uploads")):
+            if any(path.stat().st_size for path in on_their_way(house)):
                 return
             deadline.wait(0.05)
     raise AssertionError("no byte of the upload arrived")

@@ -112,7 +112,8 @@ class MongoDocuments:
             memory = OutboxMemory(secrets.token_hex(6), leftover_seconds, time.monotonic, remembered_entries)
             yield cls(durable, collections, memory)
         finally:
-            client.close()
+            # It waits for its own threads, and those for a server that may hang: not on the loop.
+            await asyncio.to_thread(client.delegate.close)
 
     @property
     def database(self) -> Any:
