@@ -48,6 +48,10 @@ cluster-demo: setup-dev models ## the demo case on a cluster: real servers, ever
 test: setup-dev models ## run every test this machine has the means for; say what was skipped and why
 	@$(BIN)/pytest -rs $(PYTEST_ARGS)
 
+.PHONY: test-all
+test-all: setup-dev models ## every test, those on a second S3 server (MinIO, compiled once) included
+	@$(BIN)/pytest -rs --minio $(PYTEST_ARGS)
+
 .PHONY: check
 check: style types layers generated containers ## style, types, who may import whom, generated files, container files
 
