@@ -91,7 +91,7 @@ class Client:
         return await self.case(chosen["id"])
 
     async def change_case(self, case: str, **options: Any) -> Json:
-        """Change a case's priority or deadline."""
+        """Change a case's priority, deadline or confidentiality."""
         return await self._http.send("PATCH", f"/v1/cases/{_part(case)}", options)
 
     async def cancel_case(self, case: str, reason: str = "") -> Json:

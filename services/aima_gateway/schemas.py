@@ -157,7 +157,7 @@ SCHEMAS: dict[str, Json] = {
     ),
     "NewCase": {**record({"name": STRING, **OPTIONS}, ["name"]), "additionalProperties": False},
     "CaseChange": {
-        **record({name: OPTIONS[name] for name in ("priority", "deadline")}, []),
+        **record({name: OPTIONS[name] for name in ("priority", "deadline", "confidentiality")}, []),
         "additionalProperties": False,
     },
     "Case": record(CASE),

@@ -68,7 +68,7 @@ CASES = (
           query=(LIMIT, AFTER, Query("name", "Only cases of exactly this name."))),
     Route("POST", "/v1/cases", "create_case", W, "Create a case", "cases", "Case", 201, "NewCase", headers=(KEY,)),
     Route("GET", "/v1/cases/{case}", "show_case", R, "Show a case: counts, progress, dossier, every medium's stage", "cases", "CaseInFull"),
-    Route("PATCH", "/v1/cases/{case}", "change_case", W, "Change a case's priority or deadline", "cases", "Case", 200, "CaseChange"),
+    Route("PATCH", "/v1/cases/{case}", "change_case", W, "Change a case's priority, deadline or confidentiality", "cases", "Case", 200, "CaseChange"),
     Route("POST", "/v1/cases/{case}/cancel", "cancel_case", W, "Stop the work on a case; what was found stays", "cases", "Cancelled", 202, "Reason"),
     Route("GET", "/v1/cases/{case}/items", "list_items", R, "List a case's items in the order of their arrival", "cases", "Items",
           query=(LIMIT, AFTER)),

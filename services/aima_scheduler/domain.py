@@ -8,6 +8,7 @@ from typing import Any
 
 from aima_common.contracts.codec import dumps
 from aima_common.contracts.media import (
+    Confidentiality,
     MediumType,
     MissingCapability,
     ObjectReference,
@@ -126,13 +127,38 @@ def _derived(part: SegmentDerivatives, kind: str) -> ObjectReference | None:
     return reference
 
 
-def most_urgent(wishes: Iterable[Mapping[str, Any]]) -> tuple[Priority, str | None]:
-    """Tell the highest priority and the earliest deadline of some wishes, each on its own.
+STRICTNESS = (Confidentiality.PUBLIC, Confidentiality.INTERNAL, Confidentiality.CONFIDENTIAL)
 
-    Wishes have the fields `priority` and `deadline` (ISO 8601 or None); what is absent is normal, without a deadline.
+
+@dataclass(frozen=True)
+class Demand:
+    """What those who wait for a medium want of its run, all of them together."""
+
+    priority: Priority
+    deadline: str | None
+    """Aware UTC time, ISO 8601."""
+    confidentiality: Confidentiality
+
+    def body(self) -> dict[str, str | None]:
+        """Write it as runs and jobs have it."""
+        return {
+            "priority": self.priority.value,
+            "deadline": self.deadline,
+            "confidentiality": self.confidentiality.value,
+        }
+
+
+def demand(wishes: Iterable[Mapping[str, Any]]) -> Demand:
+    """Put wishes together: the highest priority, the earliest deadline, the strictest confidentiality, each on its own.
+
+    Wishes have the fields of a case's options; what is absent is normal, without a deadline, confidential (spec 4.3).
     """
     told = list(wishes)
     priorities = [Priority(wish.get("priority") or Priority.NORMAL) for wish in told]
     deadlines = [str(wish["deadline"]) for wish in told if wish.get("deadline")]
-    highest = max(priorities, key=WEIGHTS.__getitem__, default=Priority.NORMAL)
-    return highest, min(deadlines, key=datetime.datetime.fromisoformat, default=None)
+    secrets = [Confidentiality(wish.get("confidentiality") or Confidentiality.CONFIDENTIAL) for wish in told]
+    return Demand(
+        max(priorities, key=WEIGHTS.__getitem__, default=Priority.NORMAL),
+        min(deadlines, key=datetime.datetime.fromisoformat, default=None),
+        max(secrets, key=STRICTNESS.index, default=Confidentiality.CONFIDENTIAL),
+    )

@@ -138,14 +138,13 @@ class Runs:
         """Tell that a run has ended to those who asked for it only now."""
         await self._move(run, run.state, {}, cause, [], inbox=cause)
 
-    async def hasten(self, run: Document, priority: Priority, deadline: str | None, cause: str) -> None:
-        """Note that an open run is wanted once more: the higher priority and the earlier deadline count."""
-        wished = {"priority": priority.value, "deadline": deadline}
-        await self.set_urgency(run, *domain.most_urgent([run.body, wished]), cause)
+    async def join(self, run: Document, wish: domain.Demand, cause: str) -> None:
+        """Note that an open run is wanted once more; what is stricter or more urgent counts."""
+        await self.set_demand(run, domain.demand([run.body, wish.body()]), cause)
 
-    async def set_urgency(self, run: Document, priority: Priority, deadline: str | None, cause: str) -> None:
-        """Give an open run and its jobs this urgency, once per cause; a run that has ended has no jobs to change."""
-        fields = {"priority": priority.value, "deadline": deadline}
+    async def set_demand(self, run: Document, demand: domain.Demand, cause: str) -> None:
+        """Give an open run and its jobs what is wanted of it, once per cause; a run that has ended has no such jobs."""
+        fields = demand.body()
         await self._documents.transition("runs", run.id, change=Change(set=fields), inbox=cause)
         # The jobs are looked at even when the run was changed before: a crash may lie between the two.
         now = await self._documents.load("runs", run.id)
@@ -153,7 +152,7 @@ class Runs:
             return
         change = Change(set={name: now.body[name] for name in fields})
         for job in await self._jobs_of(run, ("ready", "leased", "parked")):
-            if any(job.body[name] != value for name, value in change.set.items()):
+            if any(job.body.get(name) != value for name, value in change.set.items()):
                 await self._documents.transition("jobs", job.id, expect=Expect(state=job.state), change=change)
 
     async def erase(self, medium: str, tenant: str, cause: str) -> None:
@@ -212,6 +211,7 @@ class Runs:
                 submitted_at=self._clock.now(),
                 priority=Priority(run.body["priority"]),
                 deadline=run.body["deadline"],
+                confidentiality=run.body["confidentiality"],
                 run=run.id,
                 medium=run.body["medium"],
                 lane=preparation.type.value,

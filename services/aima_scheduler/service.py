@@ -10,7 +10,6 @@ from aima_common.collections import RUN_TERMINAL
 from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
 from aima_common.contracts.envelope import Envelope
-from aima_common.contracts.media import Priority
 from aima_common.contracts.telling import tell
 from aima_common.errors import TransientError
 from aima_common.ids import MediumId, run_id
@@ -84,7 +83,8 @@ class Scheduler:
         }
         run = Insert(identity, envelope.tenant, "accepted", facts)
         if not await self._documents.insert("runs", run, inbox=envelope.id):
-            await self._wanted_again(identity, body.priority, body.deadline, envelope.id)
+            wish = domain.Demand(body.priority, body.deadline, body.confidentiality)
+            await self._wanted_again(identity, wish, envelope.id)
         await self._runs.reconcile(identity, envelope.id)
 
     async def on_preparation(self, envelope: Envelope[m.SegmentPrepared] | Envelope[m.MediumPrepared]) -> None:
@@ -122,17 +122,17 @@ class Scheduler:
         await self._runs.end(envelope.body.run, "analysed", None, envelope.id)
 
     async def on_case_changed(self, envelope: Envelope[m.CaseChanged]) -> None:
-        """Give what waits for a case's media the urgency that the open cases ask for now."""
+        """Give what waits for a case's media the urgency and the confidentiality that the open cases ask for now."""
         items = await self._documents.find(
             "items", {"case": envelope.body.case, "tenant": envelope.tenant, "state": "accepted"}, limit=100_000
         )
         for medium in sorted({str(item.body["medium"]) for item in items}):
             options = [case.body.get("options", {}) for case in await self._waiting_cases(medium)]
             if options:
-                priority, deadline = domain.most_urgent(options)
+                demand = domain.demand(options)
                 for run in await self._runs.of_medium(medium):
                     if run.state in RUN_OPEN:
-                        await self._runs.set_urgency(run, priority, deadline, envelope.id)
+                        await self._runs.set_demand(run, demand, envelope.id)
         self._dispatcher.wake()
 
     async def on_cancel_requested(self, envelope: Envelope[m.CancelRequested]) -> None:
@@ -181,14 +181,14 @@ class Scheduler:
                 self._dispatcher.wake()
             await self._clock.sleep(RESYNC_SECONDS)
 
-    async def _wanted_again(self, identity: str, priority: Priority, deadline: str | None, cause: str) -> None:
+    async def _wanted_again(self, identity: str, wish: domain.Demand, cause: str) -> None:
         run = await self._documents.load("runs", identity)
         if run is not None and run.state in REVIVABLE:
             await self._runs.revive(run, cause)
         elif run is not None and run.state in RUN_TERMINAL:
             await self._runs.tell_again(run, cause)
         elif run is not None:
-            await self._runs.hasten(run, priority, deadline, cause)
+            await self._runs.join(run, wish, cause)
 
     async def _resync(self, run: Document) -> None:
         cause = f"resync-{run.version}"

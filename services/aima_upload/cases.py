@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from aima_common import ids
-from aima_common.contracts.media import Priority
 from aima_common.contracts.messages import CaseChanged
 from aima_common.contracts.telling import tell
 from aima_common.errors import TransientError
@@ -44,11 +43,16 @@ class Cases:
         return found
 
     async def change(self, tenant: str, case_id: str, asked: Mapping[str, Any]) -> Document:
-        """Change priority or deadline, for what is uploaded and for what waits; saying it again changes nothing."""
+        """Change what a case may have changed, for what is uploaded and for what waits; twice is once."""
         before = await self.load(tenant, case_id)
         options = domain.case_options(asked, self._clock.now(), changing=before.body["options"])
         chosen = options.body()
-        told = CaseChanged(case=case_id, priority=Priority(chosen["priority"]), deadline=chosen["deadline"])
+        told = CaseChanged(
+            case=case_id,
+            priority=options.priority,
+            deadline=options.deadline,
+            confidentiality=options.confidentiality,
+        )
         # The version that the change leads from makes every change a message of its own.
         cause = f"{case_id}-{before.version}"
         record = tell(told, tenant=tenant, key=case_id, cause=cause, time=self._clock.now())

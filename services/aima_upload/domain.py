@@ -24,6 +24,7 @@ MAX_KEY_CHARACTERS = 255
 
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _OPTIONS = ("priority", "deadline", "confidentiality", "profile")
+_CHANGEABLE = ("priority", "deadline", "confidentiality")
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -113,7 +114,7 @@ def case_options(
 
     Raises one `ProblemError` that names every field that is wrong.
     """
-    allowed = {"name", *_OPTIONS} if changing is None else {"priority", "deadline"}
+    allowed = {"name", *_OPTIONS} if changing is None else set(_CHANGEABLE)
     errors = [FieldError(field, f"is not one of {sorted(allowed)}") for field in asked if field not in allowed]
     merged = {name: value for name, value in {**(changing or {}), **asked}.items() if value is not None}
     priority = _choice(merged, "priority", Priority, Priority.NORMAL, errors)

@@ -244,7 +244,11 @@ async def test_a_case_that_is_changed_moves_all_its_work_that_waits_up_and_down(
     soon = "2026-11-24T08:00:00+00:00"
     preparing = await preparing_job(house)
     await planned(house)
-    for options in ({"priority": "critical", "deadline": soon}, {"priority": "batch", "deadline": None}):
+    choices = (
+        {"priority": "critical", "deadline": soon, "confidentiality": "public"},
+        {"priority": "batch", "deadline": None, "confidentiality": "internal"},
+    )
+    for options in choices:
         told = await choose(house, "case", **options)
         await house.hear(told)
         jobs = [*await house.jobs(), await house.stage.one("jobs", preparing.id)]

@@ -204,12 +204,13 @@ class NoticeGiven(Message):
 
 
 class CaseChanged(Message):
-    """How urgent a case is was changed; what waits for it takes its place anew."""
+    """How urgent or how confidential a case is was changed; what waits for it takes its place anew."""
 
     case: str
     priority: Priority
     deadline: str | None = None
     """Aware UTC time, ISO 8601."""
+    confidentiality: Confidentiality = Confidentiality.CONFIDENTIAL
 
 
 class CancelRequested(Message):

@@ -8,8 +8,8 @@ from aima_common.ids import Sha256, TenantId, medium_id
 from aima_scheduler.domain import (
     AnalyzerFacts,
     Preparation,
+    demand,
     missing_capabilities,
-    most_urgent,
     pipeline_digest,
     plan,
     result_key,
@@ -160,15 +160,18 @@ def test_an_analyzers_document_is_read_with_the_reason_of_its_absence() -> None:
 @pytest.mark.parametrize(
     ("wishes", "told"),
     [
-        ([], ("normal", None)),
-        ([{}], ("normal", None)),
-        ([{"priority": "low"}, {"priority": "batch"}], ("low", None)),
-        ([{"priority": "high"}, {"priority": "low", "deadline": LATER}], ("high", LATER)),
-        ([{"deadline": LATER}, {"deadline": SOONER}], ("normal", SOONER)),
+        ([], ("normal", None, "confidential")),
+        ([{}], ("normal", None, "confidential")),
+        ([{"priority": "low"}, {"priority": "batch"}], ("low", None, "confidential")),
+        ([{"priority": "high"}, {"priority": "low", "deadline": LATER}], ("high", LATER, "confidential")),
+        ([{"deadline": LATER}, {"deadline": SOONER}], ("normal", SOONER, "confidential")),
+        ([{"confidentiality": "public"}], ("normal", None, "public")),
+        ([{"confidentiality": "public"}, {"confidentiality": "internal"}], ("normal", None, "internal")),
+        ([{"confidentiality": "public"}, {}], ("normal", None, "confidential")),
     ],
 )
-def test_of_several_wishes_the_highest_priority_and_the_earliest_deadline_count(
-    wishes: list[dict[str, Any]], told: tuple[str, str | None]
+def test_of_several_wishes_the_most_urgent_and_the_strictest_count(
+    wishes: list[dict[str, Any]], told: tuple[str, str | None, str]
 ) -> None:
-    priority, deadline = most_urgent(wishes)
-    assert (priority, deadline) == told
+    wanted = demand(wishes)
+    assert (wanted.priority, wanted.deadline, wanted.confidentiality) == told

@@ -67,6 +67,15 @@ def test_wrong_options_are_named_all_at_once(asked: dict[str, Any], fields: set[
     assert {error.field for error in refused.value.problem.errors} == fields
 
 
+def test_how_confidential_a_case_is_may_be_changed_and_its_profile_may_not() -> None:
+    before = domain.case_options({}, NOW).body()
+    after = domain.case_options({"confidentiality": "public"}, NOW, changing=before)
+    assert after.confidentiality == "public"
+    with pytest.raises(ProblemError) as refused:
+        domain.case_options({"profile": "fast"}, NOW, changing=before)
+    assert {error.field for error in refused.value.problem.errors} == {"profile"}
+
+
 def test_a_change_keeps_what_it_does_not_name() -> None:
     before = domain.case_options(
         {"priority": "high", "profile": "fast", "deadline": "2026-02-01T00:00:00Z"}, NOW
