@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from aima_client import inputs, sending
+from aima_client.choices import NOTHING, Choices
 from aima_client.client import Client
 from aima_client.errors import ClientError, MissingError, ProblemError
 from aima_client.inputs import Inputs, Refusal
@@ -42,8 +43,7 @@ class Wish:
     folder: Path
     """Where the dossier goes."""
     case: str | None = None
-    priority: str | None = None
-    profile: str | None = None
+    choices: Choices = NOTHING
 
     @property
     def name(self) -> str:
@@ -80,13 +80,16 @@ async def _analyse(aima: Client, wish: Wish, found: Inputs, console: Console) ->
     return Outcome(dossier, found.refused, max(0, made), time.monotonic() - began, wish.folder, sent)
 
 
-async def hand_over(aima: Client, wanted: str, found: Inputs, console: Console) -> Mapping[str, Any]:
+async def hand_over(
+    aima: Client, wanted: str, found: Inputs, console: Console, choices: Choices = NOTHING
+) -> Mapping[str, Any]:
     """Send files to the case of this name or id, made when there is none, and leave the rest to AIMA."""
     digests = await _read(found, console)
     try:
         case = await aima.find_case(wanted)
+        await _change(aima, case, choices)
     except MissingError:
-        case = await aima.create_case(wanted)
+        case = await aima.create_case(wanted, **choices.given())
     with aima.patient(PATIENCE_SECONDS, Waiting(console)):
         sent, sizes = await _send(aima, str(case["id"]), digests, found, console)
     announce(found, console)
@@ -122,11 +125,17 @@ async def _case(aima: Client, wish: Wish) -> Mapping[str, Any]:
     existing = await _existing(aima, wish)
     if existing is not None and existing["state"] == "open":
         case = existing
+        await _change(aima, case, wish.choices)
     else:
-        case = await aima.create_case(wish.name, priority=wish.priority, profile=wish.profile)
+        case = await aima.create_case(wish.name, **wish.choices.given())
     mark = {"case": case["id"], "name": case["name"]}
     _write(wish.folder / MARK, json.dumps(mark).encode())
     return case
+
+
+async def _change(aima: Client, case: Mapping[str, Any], choices: Choices) -> None:
+    if changes := choices.changes(case["options"]):
+        await aima.change_case(str(case["id"]), **changes)
 
 
 async def _existing(aima: Client, wish: Wish) -> Mapping[str, Any] | None:

@@ -4,8 +4,10 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from aima_common.ports.documents import Document, HistoryLine
-from tests.journey.aima_process import RunningAima, all_of, documents_of, until
+from tests.journey.aima_process import RunningAima, aima, all_of, documents_of, until
 from tests.unit.aima_preprocessing.made_media import photo, still
 
 QUEUE = 24
@@ -34,6 +36,29 @@ async def test_an_interactive_photo_overtakes_a_queue_of_batch_work(house: Runni
         await client.wait(batch)
     assert before_it["running"] > 0, "the control: there was a queue to overtake"
     await it_went_first(house, uploaded["medium"], batch)
+
+
+async def test_how_urgent_and_how_confidential_a_case_is_can_be_said_and_changed_by_command(
+    house: RunningAima, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIMA_URL", house.url)
+    monkeypatch.setenv("AIMA_KEY", house.key)
+    picture = tmp_path / "gate.png"
+    picture.write_bytes(still(photo(640, 480, seed=798)))
+    said = ("--priority", "batch", "--confidentiality", "internal")
+    assert aima("upload", picture, "--case", "Gate", *said).status == 0
+    async with house.client() as client:
+        case = (await client.find_case("Gate"))["id"]
+        first = (await client.case(case))["options"]
+        assert (first["priority"], first["confidentiality"], first["deadline"]) == ("batch", "internal", None)
+        changed = aima("change", "Gate", "--priority", "critical", "--deadline", "2h", "--confidentiality", "public")
+        assert (changed.status, "priority critical" in changed.out) == (0, True), changed.err
+        later = (await client.case(case))["options"]
+        assert (later["priority"], later["confidentiality"]) == ("critical", "public")
+        assert later["deadline"] is not None
+    refused = aima("change", "Gate", "--deadline", "2020-01-01T00:00Z")
+    assert (refused.status, "lies in the past" in refused.err) == (2, True)
+    assert aima("change", "Gate").status == 2
 
 
 async def it_went_first(house: RunningAima, medium: str, batch: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aima_client.choices import ConfidentialityOption, DeadlineOption, PriorityOption, ProfileOption, choose
 from aima_client.console import Exit, complain, emit, err, fail, out, run
 from aima_client.errors import ClientError
 
@@ -24,7 +25,7 @@ A file that cannot be used is named with the reason; the others go on.
 [bold]Examples[/]
 
   aima analyze holiday/ --out results
-  aima analyze film.mp4 interview.wav --out results --case "Case 12"
+  aima analyze film.mp4 interview.wav --out results --case "Case 12" --priority high --deadline 2h
   aima analyze evidence/ --out results --json > summary.json
 
 [bold]Exit status[/]
@@ -42,26 +43,25 @@ Paths = Annotated[
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for dossier.json and dossier.html.")]
 Case = Annotated[str | None, typer.Option(help="Name of the case. An open case of this name is gone on with.")]
 Data = Annotated[Path | None, typer.Option(help="Folder where AIMA keeps everything. (default: your data folder)")]
-Priority = Annotated[str | None, typer.Option(help="critical, high, normal, low or batch.")]
-Profile = Annotated[str | None, typer.Option(help="fast, default or thorough.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write the summary as JSON to standard output.")]
 
 
-def analyze(
+def analyze(  # noqa: PLR0913, PLR0917 - the options of a command
     paths: Paths,
     folder: Out,
     case: Case = None,
     data: Data = None,
-    priority: Priority = None,
-    profile: Profile = None,
+    priority: PriorityOption = None,
+    deadline: DeadlineOption = None,
+    confidentiality: ConfidentialityOption = None,
+    profile: ProfileOption = None,
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """See ANALYZE_HELP."""
     from aima_client.analysis import Wish
 
-    _choose(priority, "--priority", ("critical", "high", "normal", "low", "batch"))
-    _choose(profile, "--profile", ("fast", "default", "thorough"))
-    raise typer.Exit(int(_analyze(Wish(paths, folder, case, priority, profile), data, as_json=as_json)))
+    choices = choose(priority, deadline, confidentiality, profile)
+    raise typer.Exit(int(_analyze(Wish(paths, folder, case, choices), data, as_json=as_json)))
 
 
 def demo(
@@ -160,8 +160,3 @@ def _aima(data: Path | None) -> Iterator[tuple[str, str]]:
             fail(ClientError(f"{place} cannot be used: {error.strerror}", remedy="Choose another --data."), Exit.USAGE)
         err.print("[green]✓[/] AIMA started")
         yield instance.url, instance.key
-
-
-def _choose(value: str | None, option: str, choices: tuple[str, ...]) -> None:
-    if value is not None and value not in choices:
-        raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}.", param_hint=option)

@@ -1,4 +1,4 @@
-"""`aima upload`, `watch`, `jobs`, `cancel`, `dossier`, `search`: work with an AIMA that runs."""
+"""`aima upload`, `watch`, `jobs`, `change`, `cancel`, `dossier`, `search`: work with an AIMA that runs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +7,14 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from aima_client.choices import (
+    NOTHING,
+    ConfidentialityOption,
+    DeadlineOption,
+    PriorityOption,
+    ProfileOption,
+    choose,
+)
 from aima_client.console import Exit, complain, emit, err, out, run
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
@@ -16,18 +24,23 @@ CaseArgument = Annotated[str, typer.Argument(help="A case's name or id.")]
 def upload(
     paths: Annotated[list[Path], typer.Argument(readable=False, help="Files and folders.")],
     case: Annotated[str, typer.Option(help="Name or id of the case; made when there is none.")],
+    priority: PriorityOption = None,
+    deadline: DeadlineOption = None,
+    confidentiality: ConfidentialityOption = None,
+    profile: ProfileOption = None,
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Hand files over to a running AIMA without waiting for their analysis.
 
     Content that is there already is not sent again.
 
-    Example: aima upload film.mp4 --case "Case 12"
+    Example: aima upload film.mp4 --case "Case 12" --priority batch
     """
     from aima_client import inputs
     from aima_client.analysis import announce, hand_over
     from aima_client.client import Client
 
+    choices = choose(priority, deadline, confidentiality, profile)
     found = inputs.collect(paths)
     announce(found, err)
     if not found.files:
@@ -36,7 +49,7 @@ def upload(
 
     async def work() -> Mapping[str, Any]:
         async with Client.from_environment() as aima:
-            return await hand_over(aima, case, found, err)
+            return await hand_over(aima, case, found, err, choices)
 
     done = run(work())
     if as_json:
@@ -103,6 +116,31 @@ def jobs(
         _draw_explanation(found)
     else:
         _draw_jobs(found["jobs"])
+
+
+def change(
+    case: CaseArgument,
+    priority: PriorityOption = None,
+    deadline: DeadlineOption = None,
+    confidentiality: ConfidentialityOption = None,
+) -> None:
+    """Make a case more or less urgent, or confidential; what waits takes its place anew.
+
+    Examples: aima change "Case 12" --priority critical    aima change "Case 12" --deadline 3h
+    """
+    from aima_client.client import Client
+
+    choices = choose(priority, deadline, confidentiality)
+    if choices == NOTHING:
+        raise typer.BadParameter("name what to change: --priority, --deadline or --confidentiality.")
+
+    async def work() -> Mapping[str, Any]:
+        async with Client.from_environment() as aima:
+            return await aima.change_case((await aima.find_case(case))["id"], **choices.given())
+
+    changed = run(work())
+    told = {name: value for name, value in changed["options"].items() if value is not None}
+    out.print(f"[bold]{escape(changed['name'])}[/]: {', '.join(f'{name} {value}' for name, value in told.items())}")
 
 
 def cancel(
