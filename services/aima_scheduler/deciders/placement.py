@@ -1,0 +1,175 @@
+"""Where a shape fits, and which machine and GPUs are chosen for it; why not, where it does not fit.
+
+Equal scores go to the machine that came first, so that the same fleet always gives the same answer.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from aima_scheduler.deciders.fleet import Fleet, Room
+from aima_scheduler.deciders.model import Shape, Shortfall, Slot
+
+
+class Scoring(StrEnum):
+    """How one of several machines is chosen on which a shape fits."""
+
+    FIRST_FIT = "first_fit"
+    """The machine that came first."""
+    BEST_FIT = "best_fit"
+    """The one on which least is left."""
+    FGD = "fgd"
+    """The one whose GPUs become least useless to the typical workload (FGD, USENIX ATC'23)."""
+    AIMA = "aima"
+    """Our own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Where a job's input lies, and how many bytes there are."""
+
+    location: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What seconds of transfer and money are worth, next to how well a shape packs."""
+
+    bandwidth: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """Bytes per second from a location to another."""
+    default_bandwidth: float = 125e6
+    """Bytes per second between locations that the table does not name: 1 Gbit/s."""
+    per_transfer_second: float = 0.001
+    per_cost: float = 0.01
+    """For each unit of a machine's cost per hour."""
+
+    def transfer_seconds(self, data: Data | None, location: str) -> float:
+        """How long a job's input is on its way to a location; nothing where it lies already."""
+        if data is None or data.location == location:
+            return 0.0
+        return data.bytes / self.bandwidth.get((data.location, location), self.default_bandwidth)
+
+
+DEFAULT_PRICES = Prices()
+
+
+def find(
+    fleet: Fleet,
+    shape: Shape,
+    scoring: Scoring = Scoring.AIMA,
+    *,
+    data: Data | None = None,
+    prices: Prices = DEFAULT_PRICES,
+) -> tuple[Slot, ...] | None:
+    """Choose a slot for every member, or None where not all of them fit now. The fleet is left as it was."""
+    one = replace(shape, members=1)
+    slots: list[Slot] = []
+    try:
+        for _ in range(shape.members):
+            slot = _find_one(fleet, one, scoring, data, prices)
+            if slot is None:
+                return None
+            fleet.take(one, (slot,))
+            slots.append(slot)
+    finally:
+        for slot in slots:
+            fleet.release(one, (slot,))
+    return tuple(slots)
+
+
+def fits(room: Room, shape: Shape) -> bool:
+    """Tell whether one member of a shape fits into what is free."""
+    return (
+        room.cpu_milli >= shape.cpu_milli
+        and room.memory_mib >= shape.memory_mib
+        and (not shape.locations or room.kind.location in shape.locations)
+        and sum(1 for _ in usable_gpus(room, shape)) >= shape.gpu_count
+    )
+
+
+def usable_gpus(room: Room, shape: Shape) -> Iterator[int]:
+    """Give the numbers of the GPUs of a room that meet type, memory and share together."""
+    for number, gpu in enumerate(room.gpus):
+        if (
+            gpu.milli >= shape.gpu_milli
+            and gpu.memory_mib >= shape.gpu_memory_mib
+            and (not shape.gpu_types or gpu.type in shape.gpu_types)
+        ):
+            yield number
+
+
+def shortfall(fleet: Fleet, shape: Shape) -> Shortfall | None:
+    """Tell why a shape would not fit even if nothing ran, or None where it would."""
+    empty = Fleet(fleet.machines)
+    return None if find(empty, shape, Scoring.FIRST_FIT) is not None else blocked_by(empty, shape)
+
+
+def blocked_by(fleet: Fleet, shape: Shape) -> Shortfall:
+    """Tell what is missing now, and on which machine least is missing."""
+    rooms = [(machine.id, fleet.free(machine.id)) for machine in fleet.machines]
+    fitting = [machine_id for machine_id, room in rooms if fits(room, shape)]
+    if fitting:
+        return Shortfall("members", f"{shape.members} members together", fitting[0], "room for fewer of them")
+    misses = [(_misses(room, shape), machine_id) for machine_id, room in rooms]
+    if not misses:
+        return Shortfall("cpu", f"{shape.cpu_milli} milli-CPU", None, "no machine at all")
+    missing, nearest = min(misses, key=lambda miss: (len(miss[0]), sum(lack for _, lack, _, _ in miss[0])))
+    dimension, _, wanted, available = max(missing, key=lambda each: each[1])
+    return Shortfall(dimension, wanted, nearest, available)
+
+
+def _find_one(fleet: Fleet, shape: Shape, scoring: Scoring, data: Data | None, prices: Prices) -> Slot | None:
+    best: tuple[tuple[bool, float, int], str] | None = None
+    for position, machine in enumerate(fleet.machines):
+        room = fleet.free(machine.id)
+        if fits(room, shape):
+            score = 0.0 if scoring is Scoring.FIRST_FIT else _left(room, shape)
+            if scoring is not Scoring.FIRST_FIT:
+                score += prices.per_transfer_second * prices.transfer_seconds(data, machine.location)
+                score += prices.per_cost * machine.cost_per_hour
+            key = (shape.gpu_count == 0 and bool(machine.gpus), score, position)
+            best = min(best, (key, machine.id)) if best else (key, machine.id)
+    if best is None:
+        return None
+    gpus = fleet.gpus(best[1])
+    room = Room(fleet.free(best[1]).kind, 0, 0, tuple(gpus))
+    usable = sorted(usable_gpus(room, shape), key=lambda number: gpus[number][1:]) if shape.gpu_count else []
+    return Slot(best[1], tuple(sorted(usable[: shape.gpu_count])))
+
+
+def _left(room: Room, shape: Shape) -> float:
+    gpus = sum(gpu.milli for gpu in room.gpus) - shape.gpu_count * shape.gpu_milli
+    return 0.5 * (room.cpu_milli - shape.cpu_milli) / 128_000 + 0.5 * gpus / 8_000
+
+
+def _misses(room: Room, shape: Shape) -> list[tuple[str, float, str, str]]:
+    """List what a room lacks: dimension, how much of what is wanted, what is wanted, what is there."""
+    found: list[tuple[str, float, str, str]] = []
+    if shape.locations and room.kind.location not in shape.locations:
+        found.append(("location", 1.0, f"one of {', '.join(shape.locations)}", room.kind.location))
+    for dimension, wanted, there, unit in (
+        ("cpu", shape.cpu_milli, room.cpu_milli, "milli-CPU"),
+        ("memory", shape.memory_mib, room.memory_mib, "MiB of memory"),
+    ):
+        if there < wanted:
+            found.append((dimension, (wanted - there) / wanted, f"{wanted} {unit}", f"{there} {unit}"))
+    return found + _gpu_misses(room, shape)
+
+
+def _gpu_misses(room: Room, shape: Shape) -> list[tuple[str, float, str, str]]:
+    wanted = shape.gpu_count
+    typed = [gpu for gpu in room.gpus if not shape.gpu_types or gpu.type in shape.gpu_types]
+    roomy = [gpu for gpu in typed if gpu.memory_mib >= shape.gpu_memory_mib]
+    usable = [gpu for gpu in roomy if gpu.milli >= shape.gpu_milli]
+    if len(usable) >= wanted:
+        return []
+    lack = (wanted - len(usable)) / wanted
+    if len(typed) < wanted <= len(room.gpus):
+        there = ", ".join(sorted({gpu.type for gpu in room.gpus}))
+        return [("gpu_type", lack, f"{wanted} GPUs of {' or '.join(shape.gpu_types)}", f"GPUs of {there}")]
+    if len(roomy) < wanted <= len(typed):
+        largest = max(gpu.memory_mib for gpu in typed)
+        return [("gpu_memory", lack, f"{shape.gpu_memory_mib} MiB of GPU memory", f"{largest} MiB of GPU memory")]
+    share = "" if shape.gpu_milli == 1000 else f" with {shape.gpu_milli} thousandths free"
+    return [("gpu", lack, f"{wanted} GPUs{share}", f"{len(usable)} GPUs{share}")]
