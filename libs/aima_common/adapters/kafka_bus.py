@@ -22,6 +22,7 @@ from aiokafka.errors import (
     IllegalStateError,
     KafkaError,
     MessageSizeTooLargeError,
+    NodeNotReadyError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
     for_code,
@@ -36,8 +37,7 @@ from aima_common.adapters.kafka_watch import Standstill, Unfolding
 from aima_common.errors import PermanentError, UnavailableError
 from aima_common.ports.bus import Delivery, Partition, Record, Topics, TopicSpecification, specifications
 
-PARTITION_FETCH_BYTES = 256 << 10
-FETCH_BYTES = 4 << 20
+PARTITION_FETCH_BYTES, FETCH_BYTES = 256 << 10, 4 << 20
 """Bounds of what a member holds in memory; one larger record is still delivered."""
 
 POLL_MILLISECONDS = 500
@@ -92,7 +92,7 @@ class KafkaBus:
         """
         wanted = {topic.name: topic for topic in specifications(topics)}
         async with _bounded(self._settings.timeout_seconds), self._admin() as admin:
-            missing = wanted.keys() - set(await admin.list_topics())
+            missing = wanted.keys() - await _listed(admin)
             if missing:
                 await self._create(admin, [wanted[name] for name in sorted(missing)])
             while not await _have_leaders(admin, set(wanted)):  # noqa: ASYNC110 - brokers send no event
@@ -450,9 +450,16 @@ async def _existing(admin: AIOKafkaAdminClient, topics: set[str]) -> dict[str, E
     }
 
 
+async def _listed(admin: AIOKafkaAdminClient) -> set[str]:
+    while True:
+        with contextlib.suppress(NodeNotReadyError):  # a broker that was away knows of no broker for a moment
+            return set(await admin.list_topics())
+        await asyncio.sleep(0.1)
+
+
 async def _have_leaders(admin: AIOKafkaAdminClient, topics: set[str]) -> bool:
-    described = await _described(admin, topics)
-    return len(described) == len(topics) and all(part["leader"] >= 0 for one in described for part in one["partitions"])
+    leaders = [[part["leader"] for part in one["partitions"]] for one in await _described(admin, topics)]
+    return len(leaders) == len(topics) and min(map(min, leaders), default=0) >= 0
 
 
 async def _committed(

@@ -1,6 +1,7 @@
 import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,19 @@ def test_copies_of_a_dead_process_go_and_those_of_a_living_one_stay(tmp_path: Pa
     assert files(tmp_path) == [b"lent"], "nobody could remove it"
     with Scratch(tmp_path):
         assert files(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_those_who_open_at_the_same_moment_leave_each_others_folders_alone(tmp_path: Path) -> None:
+    def open_and_write(number: int) -> list[bytes]:
+        with Scratch(tmp_path) as scratch:
+            path = scratch.path()
+            with private_file(path) as file:
+                file.write(b"%d" % number)
+            return [path.read_bytes()]
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(open_and_write, range(800))) == [[b"%d" % number] for number in range(800)]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,6 +14,7 @@ from typing import IO, Self
 from aima_common.adapters.embedded.durable_files import storage_errors
 
 PREFIX = "aima-lent-"
+MAKING = "aima-making-"
 LOCK = "lock"
 
 
@@ -25,16 +26,15 @@ class Scratch:
 
     def __init__(self, base: Path | None) -> None:
         self._base = base or Path(tempfile.gettempdir())
-        self._folder = self._base / f"{PREFIX}{uuid.uuid4().hex}"
+        self._name = uuid.uuid4().hex
+        self._folder = self._base / f"{PREFIX}{self._name}"
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         with storage_errors(f"opening the scratch folder {self._base} (AIMA_SCRATCH)"):
             self._base.mkdir(parents=True, exist_ok=True)
             self._clear_leftovers()
-            self._folder.mkdir(mode=0o700)
-            self._lock = (self._folder / LOCK).open("wb")
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._lock = self._make_folder()
         return self
 
     def __exit__(
@@ -48,9 +48,17 @@ class Scratch:
         """Name a file that is not there yet."""
         return self._folder / uuid.uuid4().hex
 
+    def _make_folder(self) -> IO[bytes]:
+        # Locked before it has its name: others take a folder that nobody holds for a dead process's.
+        making = self._base / f"{MAKING}{self._name}"
+        making.mkdir(mode=0o700)
+        lock = (making / LOCK).open("wb")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        making.rename(self._folder)
+        return lock
+
     def _clear_leftovers(self) -> None:
         for folder in self._base.glob(f"{PREFIX}*"):
-            # One that has no lock file is being made at this moment, or was left so by a crash: a lock decides.
             with contextlib.suppress(OSError), (folder / LOCK).open("ab") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
