@@ -40,8 +40,7 @@ from aima_common.ports.bus import Delivery, Partition, Record, Topics, TopicSpec
 PARTITION_FETCH_BYTES, FETCH_BYTES = 256 << 10, 4 << 20
 """Bounds of what a member holds in memory; one larger record is still delivered."""
 
-POLL_MILLISECONDS = 500
-SHORT_POLL_MILLISECONDS = 20
+POLL_MILLISECONDS, SHORT_POLL_MILLISECONDS = 500, 20
 """How late it is noticed that something may go on which aiokafka has no event for."""
 
 FAREWELL_SECONDS = 10.0
