@@ -10,7 +10,6 @@ from aima_common.adapters.embedded.shared_vectors import SharedVectors
 from aima_common.adapters.kafka_bus import KafkaBus
 from aima_common.adapters.kafka_settings import KafkaSettings
 from aima_common.adapters.mongo_documents import MongoDocuments, MongoSearch
-from aima_common.adapters.qdrant_vectors import QdrantVectors
 from aima_common.adapters.s3.settings import S3Settings
 from aima_common.adapters.s3_objects import S3Objects
 from aima_common.adapters.system_clock import SystemClock
@@ -81,6 +80,9 @@ async def _shared_vectors(address: str) -> AsyncIterator[Vectors]:
         async with SharedVectors.open(Path(address.removeprefix("unix:"))) as vectors:
             yield vectors
         return
+    # Loading Qdrant's client takes as long as everything else together, in every process of a cluster.
+    from aima_common.adapters.qdrant_vectors import QdrantVectors
+
     async with QdrantVectors.open(address) as vectors:
         yield vectors
 

@@ -23,5 +23,10 @@ def test_starting_loads_nothing_heavy(module: str) -> None:
     assert loaded.isdisjoint(HEAVY)
 
 
+def test_a_process_of_a_cluster_loads_the_client_of_qdrant_only_where_it_talks_to_one() -> None:
+    assert "motor" in loaded_by("import aima_fusion.__main__")
+    assert "qdrant_client" not in loaded_by("import aima_fusion.__main__")
+
+
 def test_a_heavy_library_is_seen() -> None:
     assert "cv2" in loaded_by("import cv2")
