@@ -7,6 +7,8 @@ UV := $(BIN)/uv
 DEMO ?= demo
 CLUSTER_DEMO ?= cluster-demo
 PYTEST_ARGS ?=
+# Two processes share the tests, each with servers of its own; the files of one group stay together (tests/conftest.py).
+TOGETHER ?= --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
@@ -46,11 +48,11 @@ cluster-demo: setup-dev models ## the demo case on a cluster: real servers, ever
 
 .PHONY: test
 test: setup-dev models ## run every test this machine has the means for; say what was skipped and why
-	@$(BIN)/pytest -rs $(PYTEST_ARGS)
+	@$(BIN)/pytest -rs $(TOGETHER) $(PYTEST_ARGS)
 
 .PHONY: test-all
 test-all: setup-dev models ## every test, those on a second S3 server (MinIO, compiled once) included
-	@$(BIN)/pytest -rs --minio $(PYTEST_ARGS)
+	@$(BIN)/pytest -rs --minio $(TOGETHER) $(PYTEST_ARGS)
 
 .PHONY: check
 check: style types layers generated containers ## style, types, who may import whom, generated files, container files
@@ -83,8 +85,9 @@ contracts: setup-dev ## write docs/generated anew from the contracts
 	@$(BIN)/python -m aima_common.contracts
 
 .PHONY: chaos
-chaos: setup-dev models ## kill AIMA at random moments, prove that nothing is lost (CHAOS="--seed 7 --kills 10 --minutes 5")
-	@$(BIN)/python -m tests.chaos $(CHAOS)
+chaos: setup-dev models ## harm AIMA on one machine, then a cluster, in every way; prove that nothing is lost (over an hour)
+	@failed=0; $(BIN)/python -m tests.chaos $(CHAOS) || failed=1; \
+	$(BIN)/python -m tests.chaos.cluster_matrix $(CLUSTER_CHAOS) || failed=1; exit $$failed
 
 .PHONY: screenshot
 screenshot: setup-dev ## take the README's picture of the demo case's dossier (after `make demo`)

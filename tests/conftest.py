@@ -17,6 +17,15 @@ def _tier(path: Path) -> str:
     return path.relative_to(HERE).parts[0] if path.is_relative_to(HERE) else ""
 
 
+def _companions(item: pytest.Item, tier: str) -> str:
+    """Name the tests that one process runs, where several share the work: those that share what is slow to make."""
+    if tier in {"browser", "journey"} or "cluster" in item.path.name:
+        return "the demo case"
+    if tier in {"connected", "contract"}:
+        return "the servers"
+    return item.path.stem
+
+
 def _must_run() -> bool:
     """Tell whether this machine promised to have the means: CI does, a laptop need not."""
     return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
@@ -31,6 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         tier = _tier(item.path)
         if tier in TIERS_WITH_MEANS:
             item.add_marker(tier)
+        item.add_marker(pytest.mark.xdist_group(_companions(item, tier)))
     chosen = [item for item in items if config.getoption("minio") or not item.get_closest_marker("minio")]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
