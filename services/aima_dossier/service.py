@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from aima_common import erasures
 from aima_common.collections import RUN_TERMINAL
 from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
@@ -77,6 +78,8 @@ class DossierService:
     async def on_correction_made(self, envelope: Envelope[m.CorrectionMade]) -> None:
         """Keep a correction: a statement too, by a person."""
         body = envelope.body
+        if await erasures.is_erased(self._documents, body.medium):
+            return
         made = {**body.model_dump(mode="json"), "made_at": envelope.time.isoformat()}
         await self._documents.insert("corrections", Insert(envelope.id, envelope.tenant, "made", made))
         await self._want_cases_of(body.medium, envelope)
@@ -84,6 +87,8 @@ class DossierService:
     async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
         """Forget the passages and corrections of a medium, and every written version that tells of it."""
         medium, tenant = envelope.body.medium, envelope.tenant
+        if await erasures.is_over(self._documents, envelope):
+            return
         await self._ports.search.forget(tenant, medium)
         for correction in await self._documents.find("corrections", {"medium": medium, "tenant": tenant}):
             await self._documents.delete("corrections", correction.id)

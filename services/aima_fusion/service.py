@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from aima_common import erasures
 from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
 from aima_common.contracts.codec import dumps
@@ -84,6 +85,8 @@ class Fusion:
     async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
         """Forget the pictures, relations, vectors and appearances of a medium."""
         medium, tenant = envelope.body.medium, envelope.tenant
+        if await erasures.is_over(self._documents, envelope):
+            return
         for space in (IMAGES, "texts"):
             await self._ports.vectors.forget(space, {"tenant": tenant, "medium": medium})
         for field in ("medium", "other"):

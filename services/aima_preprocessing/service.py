@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from aima_common import erasures
 from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
 from aima_common.contracts.envelope import Envelope
@@ -132,6 +133,8 @@ class Preprocessing:
     async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
         """Forget what is known of a medium's insides; its derivatives go with storage."""
         medium = envelope.body.medium
+        if await erasures.is_over(self._documents, envelope):
+            return
         record = tell(
             m.PartErased(medium=medium, owner=self.name),
             tenant=envelope.tenant,

@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from aima_common import erasures
 from aima_common.collections import RUN_TERMINAL
 from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
@@ -148,6 +149,8 @@ class Scheduler:
     async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
         """Remove the runs' jobs, leaving only that there was a run."""
         medium = envelope.body.medium
+        if await erasures.is_over(self._documents, envelope):
+            return
         await self._runs.erase(medium, envelope.tenant, envelope.id)
         # Told even where there was nothing to erase: storage waits for every owner.
         told = m.PartErased(medium=medium, owner=self.name)

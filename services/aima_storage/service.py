@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from aima_common import erasures
 from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
 from aima_common.contracts.codec import loads
@@ -57,19 +58,18 @@ class Storage:
 
     async def on_medium_uploaded(self, envelope: Envelope[m.MediumUploaded]) -> None:
         """Register an original."""
-        await self._register(envelope, envelope.body.original, "original", envelope.body.medium)
+        await self._register(envelope, [envelope.body.original], "original", envelope.body.medium)
 
     async def on_medium_prepared(self, envelope: Envelope[m.MediumPrepared]) -> None:
         """Register the derivatives of a medium."""
         body = envelope.body
         parts = [o for s in body.segments for o in (s.frames, s.thumbnails, s.sound) if o]
-        for reference in [*parts, *(o for o in (body.poster, body.thumbnail) if o)]:
-            await self._register(envelope, reference, "derivative", body.medium)
+        parts += [o for o in (body.poster, body.thumbnail) if o]
+        await self._register(envelope, parts, "derivative", body.medium)
 
     async def on_dossier_published(self, envelope: Envelope[m.DossierPublished]) -> None:
-        """Register a version of a dossier, unless it has been forgotten since."""
-        if await self._objects.info(envelope.body.dossier.key):
-            await self._register(envelope, envelope.body.dossier, "dossier", "")
+        """Register a version of a dossier."""
+        await self._register(envelope, [envelope.body.dossier], "dossier", "")
 
     async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
         """Open an erasure: it ends when every owner has said that its part is gone."""
@@ -149,19 +149,34 @@ class Storage:
         return state == "present"
 
     async def _open_erasure(self, envelope: Envelope[Any], request: str) -> str:
-        identity = derive("erasure", envelope.tenant, envelope.body.medium, request)
+        identity = erasures.erasure_id(envelope.tenant, envelope.body.medium, request)
         body = {"medium": envelope.body.medium, "owners": [], "requested_by": ""}
         await self._documents.insert("erasures", Insert(identity, envelope.tenant, "requested", body))
         return identity
 
-    async def _register(self, envelope: Envelope[Any], reference: ObjectReference, kind: str, medium: str) -> None:
-        body = {"kind": kind, "medium": medium, **reference.model_dump(mode="json")}
-        identity = derive("location", reference.key)
-        if not await self._documents.insert("locations", Insert(identity, envelope.tenant, "present", body)):
-            back = Change(state="present")
-            await self._documents.transition(
-                "locations", identity, expect=Expect(state=("missing", "erased")), change=back, inbox=envelope.id
-            )
+    async def _register(
+        self, envelope: Envelope[Any], found: Sequence[ObjectReference], kind: str, medium: str
+    ) -> None:
+        """Register objects, unless they have been erased or forgotten since they were told of."""
+        if not found or await self._is_gone(found[0], medium):
+            return
+        for reference in found:
+            body = {"kind": kind, "medium": medium, **reference.model_dump(mode="json")}
+            identity = derive("location", reference.key)
+            if not await self._documents.insert("locations", Insert(identity, envelope.tenant, "present", body)):
+                back = Change(state="present")
+                await self._documents.transition(
+                    "locations", identity, expect=Expect(state=("missing", "erased")), change=back, inbox=envelope.id
+                )
+        if await self._is_gone(found[0], medium):
+            # An erasure ended in between, and may have looked for what is registered before it was.
+            for reference in found:
+                await self._documents.delete("locations", derive("location", reference.key))
+
+    async def _is_gone(self, reference: ObjectReference, medium: str) -> bool:
+        if medium:
+            return await erasures.is_erased(self._documents, medium)
+        return await self._objects.info(reference.key) is None
 
     async def _erase(self, tenant: str, medium: str) -> None:
         for location in await self._documents.find("locations", {"medium": medium, "tenant": tenant}, limit=100_000):

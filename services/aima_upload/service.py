@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from aima_common import erasures
 from aima_common.contracts.base import Message
 from aima_common.contracts.envelope import Envelope
 from aima_common.contracts.messages import CancelRequested, ErasureRequested, PartErased
@@ -72,7 +73,7 @@ class Upload:
     async def on_erasure_requested(self, envelope: Envelope[ErasureRequested]) -> None:
         medium, documents = envelope.body.medium, self._ports.documents
         known = await documents.load("media", medium)
-        if known is None or known.tenant != envelope.tenant:
+        if known is None or known.tenant != envelope.tenant or await erasures.is_over(documents, envelope):
             return
         await documents.transition("media", medium, expect=Expect(state="stored"), change=Change("erased"))
         for item in await documents.find("items", {"tenant": envelope.tenant, "medium": medium}, limit=100_000):

@@ -11,6 +11,7 @@ import pytest
 
 from aima_common.contracts import messages as m
 from aima_common.contracts.telling import tell
+from aima_common.contracts.topics import TOPICS, all_groups
 from aima_common.ports.documents import Change, Document, Expect
 from aima_monitoring import snapshot
 from aima_monitoring.invariants import check
@@ -97,6 +98,55 @@ async def test_a_medium_can_be_uploaded_and_erased_again_and_again(stage: Stage)
             await house.ended(f"case-{number}")
             assert all((await traces(house, medium, b"4711")).values())
         assert len(house.inference.calls) == 3 * house.decoder.segments
+
+
+async def tell_all_again(house: Everyone) -> None:
+    """Publish every message that there ever was once more, and wait until all have been heard."""
+    bus, topics = house.stage.ports.bus, [name for topic in TOPICS for name in topic.names]
+    waiting, heard = await bus.lag("listener", topics), []
+    async with bus.subscribe("listener", topics) as subscription:
+        async for batch in subscription.batches():
+            heard += [delivery.record for delivery in batch]
+            if len(heard) >= waiting:
+                break
+    await bus.publish(heard)
+
+    async def all_heard() -> bool:
+        groups = {group: names for group, names in all_groups().items() if not group.startswith("gateway")}
+        return not any([await bus.lag(*group) for group in groups.items()]) and await house.at_rest()
+
+    await house.until(all_heard)
+
+
+async def test_when_everything_is_told_again_what_was_erased_stays_gone(stage: Stage) -> None:
+    async with everyone(stage) as house:
+        film = await house.upload(FILM, item="film.mp4")
+        await house.upload(PHOTO, item="photo.jpg")
+        await house.ended()
+        corrected = m.CorrectionMade(medium=film, finding="f", field="text", value="4711", author="a key")
+        await stage.ports.bus.publish([tell(corrected, tenant=TENANT, key=film, cause="correction", time=NOW)])
+        await erase(house, film, "first")
+        await house.ended()
+        await tell_all_again(house)
+        assert not any((await traces(house, film, b"4711")).values())
+        assert (await stage.one("dossiers", "case")).body["current"], "and the case is still told of"
+        assert check(await snapshot.take(stage.ports, read_bytes=True)) == []
+
+
+async def test_when_everything_is_told_again_what_came_back_after_its_erasure_stays(stage: Stage) -> None:
+    async with everyone(stage) as house:
+        film = await house.upload(FILM, item="film.mp4")
+        await house.ended()
+        await erase(house, film, "first")
+        await back(house, film)
+        await house.upload(FILM, case="again", item="again.mp4")
+        await house.ended("again")
+        await tell_all_again(house)
+        assert all((await traces(house, film, b"4711")).values())
+        assert (await stage.one("items", "again.mp4")).state == "accepted"
+        assert (await stage.one("media", film)).state == "stored"
+        assert (await stage.one("dossiers", "again")).body["current"]["complete"]
+        assert check(await snapshot.take(stage.ports, read_bytes=True)) == []
 
 
 async def back(house: Everyone, medium: str) -> None:

@@ -1,0 +1,28 @@
+"""What every owner must know of an erasure: which request asked for it, and whether it is over.
+
+A request may come again when its erasure has long ended and the same file has been accepted anew; by then it asks for
+nothing. Until it ends the file is refused, and the request may come as often as it likes.
+"""
+
+from typing import Any
+
+from aima_common.contracts.envelope import Envelope
+from aima_common.ids import derive
+from aima_common.ports.documents import Documents
+
+
+def erasure_id(tenant: str, medium: str, request: str) -> str:
+    """Name the erasure that a message `request` asks for."""
+    return derive("erasure", tenant, medium, request)
+
+
+async def is_over(documents: Documents, envelope: Envelope[Any]) -> bool:
+    """Tell whether the erasure that this message asks for has ended."""
+    known = await documents.load("erasures", erasure_id(envelope.tenant, envelope.body.medium, envelope.id))
+    return known is not None and known.state == "erased"
+
+
+async def is_erased(documents: Documents, medium: str) -> bool:
+    """Tell whether a medium is erased now, so that what an old message says of it is kept by nobody."""
+    known = await documents.load("media", medium)
+    return known is not None and known.state == "erased"
