@@ -33,10 +33,12 @@ class Member:
     """Unique, such as `analysis-video-1`."""
     service: str
     environment: Mapping[str, str] = field(repr=False)
+    arguments: tuple[str, ...] = ()
+    """What Python is to run, where it is not the service's own module."""
 
     @property
     def module(self) -> str:
-        """What Python runs."""
+        """The service's module."""
         return f"aima_{self.service}"
 
 

@@ -36,6 +36,9 @@ class Process:
         self.told: dict[str, Any] = {}
         """What it said when it was ready: pid, health, url."""
         self.deaths = 0
+        self.status: int | None = None
+        """How the process before this one ended."""
+        self._next: Member | None = None
         self._wanted = asyncio.Event()
         self._wanted.set()
         self._process: asyncio.subprocess.Process | None = None
@@ -62,9 +65,13 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, number)
 
-    async def restart(self) -> None:
-        """Have it drained and started anew, as a rolling deployment would; return when it is ready again."""
-        process = self._process
+    async def restart(self, once: Member | None = None) -> None:
+        """Have it drained and started anew, as a rolling deployment would; return when it is ready again.
+
+        The next process is started as `once` says, and those after it as before.
+        """
+        process, self._next = self._process, once
+        self.ready.clear()
         self.signal(signal.SIGTERM)
         if process:
             await process.wait()
@@ -99,9 +106,9 @@ class Process:
 
     async def _supervise(self) -> None:
         while self._wanted.is_set():
-            status = await self._run()
+            self.status = await self._run()
             self.ready.clear()
-            if status == 2:
+            if self.status == 2:
                 return  # settings that cannot be used do not get better
             if self._wanted.is_set():
                 self.deaths += 1
@@ -110,14 +117,15 @@ class Process:
     async def _run(self) -> int:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AIMA_")}
         kept = {name: os.environ[name] for name in ("AIMA_MODELS",) if name in os.environ}
+        member, self._next = self._next or self.member, None
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())),
-                *(sys.executable, "-m", self.member.module),
+                *(sys.executable, *(member.arguments or ("-m", member.module))),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env={**environment, **kept, **self.member.environment},
+                env={**environment, **kept, **member.environment},
             )
         await self._listen(self._process)
         return await self._process.wait()
@@ -140,7 +148,7 @@ class Cluster:
     processes: Mapping[str, Process]
     servers: Mapping[str, Served]
     stores: Mapping[str, str]
-    """The settings that lead to its servers."""
+    """The settings that lead to its servers, past whatever stands between them and the services."""
     folder: Path
 
     @property
@@ -173,9 +181,12 @@ async def cluster(
     replicas: Mapping[str, int] = REPLICAS,
     extra: Mapping[str, str] | None = None,
     servers: Mapping[str, Served] | None = None,
+    detours: Mapping[str, str] | None = None,
     report: Report = lambda _line: None,
 ) -> AsyncIterator[Cluster]:
     """Run a cluster while in context, on `servers` or on servers of its own; logs lie in `folder`.
+
+    `detours` are settings by which the services alone reach the servers: addresses of proxies before them.
 
     Raises `MeansMissingError` when this machine cannot run the servers, `ServerDiedError` when something does not
     come up.
@@ -185,8 +196,9 @@ async def cluster(
         if servers is None:
             servers = await stack.enter_async_context(serving("kafka", "mongod", "s3", "vectors", report=report))
         stores = stores_of(servers)
+        told = {**stores, **(detours or {})}
         members = plan(
-            stores, free_ports(ports_needed(replicas)), secrets.token_urlsafe(32), replicas=replicas, extra=extra
+            told, free_ports(ports_needed(replicas)), secrets.token_urlsafe(32), replicas=replicas, extra=extra
         )
         processes = {member.name: Process(member, folder) for member in members}
         stack.push_async_callback(_stop, list(processes.values()))

@@ -24,11 +24,12 @@ JAVA_OPTIONS = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xsh
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners={listeners},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={advertised}
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,BEHIND:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={folder}/log
 auto.create.topics.enable=true
 offsets.topic.replication.factor=1
@@ -54,6 +55,10 @@ rootLogger.appenderRef.console.ref=console
 """
 SERVES = "Kafka Server started"
 
+Behind = tuple[int, int]
+"""A second port that the broker listens on, and the port that it names to whoever comes by it: something else listens
+there and passes on. A broker tells its clients where to connect to, so that the address alone leads past a proxy."""
+
 
 def fetch(report: Report = quiet) -> Path:
     """Return the folder of Kafka's jars, fetching them with Maven the first time."""
@@ -73,12 +78,12 @@ def fetch(report: Report = quiet) -> Path:
 
 
 @asynccontextmanager
-async def kafka(folder: Path, report: Report = quiet) -> AsyncIterator[Served]:
+async def kafka(folder: Path, report: Report = quiet, behind: Behind | None = None) -> AsyncIterator[Served]:
     """Run a broker with its data in `folder` while the block runs; its address is host:port."""
     libraries = await asyncio.to_thread(fetch, report)
     port, controller = free_ports(2)
     settings = folder / "server.properties"
-    settings.write_text(PROPERTIES.format(port=port, controller=controller, folder=folder))
+    settings.write_text(_properties(folder, port, controller, behind))
     (folder / "log4j2.properties").write_text(LOGGING)
     java = [program("java", "install a Java runtime"), *JAVA_OPTIONS, "-cp", f"{libraries}/libs/*"]
     format_log = [*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID, "-c", str(settings)]
@@ -90,6 +95,14 @@ async def kafka(folder: Path, report: Report = quiet) -> AsyncIterator[Served]:
     async with serving_from(server):
         report(f"kafka {VERSION}: ready")
         yield Served(f"127.0.0.1:{port}", server)
+
+
+def _properties(folder: Path, port: int, controller: int, behind: Behind | None) -> str:
+    listeners = advertised = f"PLAINTEXT://127.0.0.1:{port}"
+    if behind is not None:
+        listeners += f",BEHIND://127.0.0.1:{behind[0]}"
+        advertised += f",BEHIND://127.0.0.1:{behind[1]}"
+    return PROPERTIES.format(listeners=listeners, advertised=advertised, controller=controller, folder=folder)
 
 
 def _project() -> str:

@@ -20,7 +20,9 @@ FETCHERS: Mapping[str, Callable[[Report], Path]] = {
     "minio": partial(s3.fetch, s3.MINIO),
     "vectors": vectors.fetch,
 }
-STARTERS: Mapping[str, Callable[[Path, Report], AbstractAsyncContextManager[Served]]] = {
+Starter = Callable[[Path, Report], AbstractAsyncContextManager[Served]]
+
+STARTERS: Mapping[str, Starter] = {
     "kafka": kafka.kafka,
     "mongod": mongod.mongod,
     "s3": s3.starter(s3.VERSITYGW),
@@ -41,18 +43,23 @@ def fetch(*names: str, report: Report = quiet) -> None:
 
 
 @asynccontextmanager
-async def serving(*names: str, report: Report = quiet) -> AsyncIterator[Mapping[str, Served]]:
+async def serving(
+    *names: str, report: Report = quiet, kafka_behind: kafka.Behind | None = None
+) -> AsyncIterator[Mapping[str, Served]]:
     """Run these servers (the usual ones when none is named) while the block runs; yield what runs, by name.
+
+    With `kafka_behind`, Kafka can also be reached through something that stands before it.
 
     Raises `MeansMissingError` when this machine cannot run one, and `ServerDiedError` when one does not serve.
     """
     wanted = names or USUAL
+    starters: Mapping[str, Starter] = {**STARTERS, "kafka": partial(kafka.kafka, behind=kafka_behind)}
     async with AsyncExitStack() as stack:
         clear_leftovers()
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-")))
         for name in wanted:
             (folder / name).mkdir()
-        starting = [stack.enter_async_context(STARTERS[name](folder / name, report)) for name in wanted]
+        starting = [stack.enter_async_context(starters[name](folder / name, report)) for name in wanted]
         # All are awaited even when one fails, so that the stack knows every server it has to stop.
         started = await asyncio.gather(*starting, return_exceptions=True)
         served: dict[str, Served] = {}
