@@ -34,6 +34,8 @@ class Fault:
     """Does it while the case is being worked on; returns the evidence, or raises `NotInflictedError`."""
     allowed_dead_letters: bool = False
     """Whether it makes dead letters on purpose."""
+    prepare: Callable[[Ground], Awaitable[str]] | None = None
+    """What is done before anything is sent."""
 
 
 def kill(kind: str) -> Fault:
@@ -45,7 +47,7 @@ def kill(kind: str) -> Fault:
         process.signal(signal.SIGKILL)
         await asyncio.sleep(0.2)
         await process.until_ready()
-        _require(process.deaths == died + 1 and process.pid != before, f"{process.member.name} did not die")
+        require(process.deaths == died + 1 and process.pid != before, f"{process.member.name} did not die")
         return f"{process.member.name} died and came back as another process"
 
     return Fault(f"kill -9 {kind}", inflict)
@@ -63,7 +65,7 @@ def pause(kind: str, seconds: float = 2 * LEASE_SECONDS) -> Fault:
         await asyncio.sleep(seconds)
         for process in processes:
             process.signal(signal.SIGCONT)
-        _require(silent, f"{kind} answered while it was stopped")
+        require(silent, f"{kind} answered while it was stopped")
         return f"{len(processes)} processes of {kind} stood still for {seconds:.0f} s"
 
     return Fault(f"SIGSTOP {kind}", inflict)
@@ -77,7 +79,7 @@ def stop_server(name: str, seconds: float = STORE_SECONDS) -> Fault:
         before = served.process
         async with served.stopped():
             await asyncio.sleep(seconds)
-        _require(served.process != before, f"{name} was not started anew")
+        require(served.process != before, f"{name} was not started anew")
         return f"{name} was away for {seconds:.0f} s"
 
     return Fault(f"{name} away", inflict)
@@ -91,11 +93,39 @@ def rolling_restart() -> Fault:
         for process in ground.cluster.processes.values():
             before = process.pid
             await process.restart()
-            _require(process.pid != before, f"{process.member.name} was not restarted")
+            require(process.pid != before, f"{process.member.name} was not restarted")
             count += 1
         return f"{count} processes were restarted one after the other"
 
     return Fault("rolling restart", inflict)
+
+
+def together(*faults: Fault) -> Fault:
+    """Inflict several faults at once."""
+
+    async def inflict(ground: Ground, rng: random.Random) -> str:
+        return "; ".join(await asyncio.gather(*(fault.inflict(ground, rng) for fault in faults)))
+
+    return _combined(faults, inflict, " and ")
+
+
+def in_turn(*faults: Fault) -> Fault:
+    """Inflict several faults, one after the other, on one case."""
+
+    async def inflict(ground: Ground, rng: random.Random) -> str:
+        return "; ".join([await fault.inflict(ground, rng) for fault in faults])
+
+    return _combined(faults, inflict, ", then ")
+
+
+def _combined(faults: Sequence[Fault], inflict: Callable[[Ground, random.Random], Awaitable[str]], word: str) -> Fault:
+    steps = [fault.prepare for fault in faults if fault.prepare]
+
+    async def prepare(ground: Ground) -> str:
+        return "; ".join(await asyncio.gather(*(step(ground) for step in steps)))
+
+    allowed = any(fault.allowed_dead_letters for fault in faults)
+    return Fault(word.join(fault.name for fault in faults), inflict, allowed, prepare if steps else None)
 
 
 async def _garbage(ground: Ground, rng: random.Random) -> str:
@@ -113,7 +143,7 @@ async def _garbage(ground: Ground, rng: random.Random) -> str:
 async def _again(ground: Ground, rng: random.Random, *, shuffled: bool) -> str:
     async with ground.stores() as ports:
         heard = [delivery.record for delivery in await _log(ports, _told())]
-        _require(bool(heard), "nothing had been told yet")
+        require(bool(heard), "nothing had been told yet")
         if shuffled:
             rng.shuffle(heard)
         for start in range(0, len(heard), 200):
@@ -139,36 +169,6 @@ NOTHING = Fault("nothing", _nothing)
 GARBAGE_MESSAGES = Fault("garbage messages", _garbage, allowed_dead_letters=True)
 DUPLICATES = Fault("duplicate and reordered messages", _duplicates)
 REPLAY = Fault("every topic again from its first message", _replay)
-
-SERVICES = (
-    *("gateway", "upload", "preprocessing", "scheduler", "gpu_manager", "analysis-image"),
-    *("fusion", "dossier", "storage", "monitoring"),
-)
-
-
-def everything() -> Sequence[Fault]:
-    """The whole matrix."""
-    return (
-        NOTHING,
-        *(kill(service) for service in SERVICES),
-        *(pause(service) for service in ("analysis-image", "preprocessing", "fusion", "scheduler")),
-        *(stop_server(name) for name in ("kafka", "mongod", "s3", "vectors")),
-        rolling_restart(),
-        GARBAGE_MESSAGES,
-        DUPLICATES,
-        REPLAY,
-    )
-
-
-def selection() -> Sequence[Fault]:
-    """What runs in every test run: short, and of each kind one."""
-    return (
-        kill("scheduler"),
-        kill("analysis-image"),
-        stop_server("mongod", 5.0),
-        stop_server("kafka", 5.0),
-        DUPLICATES,
-    )
 
 
 def _told() -> list[str]:
@@ -199,6 +199,6 @@ async def _alive(url: str) -> bool:
         return False
 
 
-def _require(held: bool, otherwise: str) -> None:
+def require(held: bool, otherwise: str) -> None:
     if not held:
         raise NotInflictedError(otherwise)

@@ -1,20 +1,20 @@
-"""A cluster to do harm to: a case of small media, the client's own book, and a look into the stores afterwards."""
+"""A cluster to do harm to: cases of small media, the client's own book, and a look into the stores afterwards."""
 
 import asyncio
 import contextlib
-import hashlib
-import io
+import datetime
+import http
+import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+import psutil
 
 from aima_client.client import Client
-from aima_client.errors import ClientError
+from aima_client.errors import ClientError, ProblemError
 from aima_cluster import Cluster
 from aima_common import cluster_wiring
 from aima_common.collections import RUN_TERMINAL
@@ -23,15 +23,23 @@ from aima_common.errors import TransientError
 from aima_common.ports import Ports
 from aima_common.settings import StoreSettings
 from aima_monitoring import snapshot
-from aima_monitoring.evidence import Sent
+from aima_monitoring.evidence import Footprint, Sent, Snapshot
 from aima_monitoring.invariants import Violation, check
+from tests.chaos.cluster_media import Picture, pictures
+from tests.chaos.footprint import footprint
+from tests.chaos.proxy import Proxy
 
 PATIENCE_SECONDS = 300.0
 """How long work may take to come to rest once nothing is made to go wrong any more (issue: five minutes)."""
 
-POLL_SECONDS = 0.5
+ASK_SECONDS = 60.0
+"""How long a client waits for one answer."""
+
+POLL_SECONDS = 0.25
 SENDERS = 4
 """Clients that upload at the same time."""
+
+TENANT = "default"
 
 ECHO = {"AIMA_ANALYZERS": "echo", "AIMA_SLOTS": "2", "AIMA_LOG_LEVEL": "WARNING"}
 """Work that costs nothing, so that what is tested is who does it, and once."""
@@ -43,6 +51,8 @@ class Book:
 
     case: str
     sent: list[Sent] = field(default_factory=list)
+    canary: str = ""
+    """The item of the first picture, whose size is nobody else's: once it is erased its label must not be found."""
 
     @property
     def accepted(self) -> list[str]:
@@ -59,21 +69,42 @@ class Found:
     """What was there when everything had come to rest."""
 
     violations: list[Violation]
+    """Those that earlier looks had not found."""
     terminal: dict[str, int]
     """State -> runs of the case's media."""
     redone: int
     """How often a job of the case was begun again."""
     dead_letters: int
     seconds_to_rest: float
+    rested: bool
+    """Whether it came to rest at all."""
 
 
 class Ground:
     """A running cluster, its stores, and a folder for media."""
 
-    def __init__(self, cluster: Cluster, folder: Path, key: str) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        folder: Path,
+        key: str,
+        *,
+        proxies: Mapping[str, Proxy] | None = None,
+        scratch: Path | None = None,
+    ) -> None:
         self.cluster = cluster
+        self.proxies = proxies or {}
+        """Server -> what stands between it and the services."""
         self._folder = folder
+        self._scratch = scratch
         self._key = key
+        self._accepted: list[str] = []
+        self._footprints: dict[str, list[Footprint]] = {}
+        self._known: set[Violation] = set()
+        self._canary = ("", "")
+        """The medium whose erasure comes next, and its label."""
+        self.erased: list[str] = []
+        """Labels of what was erased."""
 
     @contextlib.asynccontextmanager
     async def stores(self) -> AsyncIterator[Ports]:
@@ -94,74 +125,119 @@ class Ground:
 
     async def send(self, book: Book, count: int, rng: random.Random, pause_seconds: float) -> None:
         """Upload so many pictures, several at a time and each until it is acknowledged."""
-        files = [self._picture(book.case, number, rng) for number in range(count)]
-        waiting = list(enumerate(files))
+        waiting = list(enumerate(pictures(self._folder, book.case, count, rng)))
 
         async def sender() -> None:
             while waiting:
-                number, path = waiting.pop(0)
-                await self._send(book, path, number)
+                number, picture = waiting.pop(0)
+                item = await self._send(book, picture, number)
+                book.canary = book.canary if number else item
                 await asyncio.sleep(rng.uniform(0, 2 * pause_seconds))
 
         await asyncio.gather(*(sender() for _ in range(SENDERS)))
 
-    async def rest(self, book: Book) -> float:
-        """Wait until nothing is ready, held, waiting to be told or unread, twice in a row; tell how long it took."""
-        began = time.monotonic()
-        async with asyncio.timeout(PATIENCE_SECONDS), self.stores() as ports:
-            quiet = 0
-            while quiet < 2:
-                try:
-                    busy = await _busy(ports, book.case)
-                except TransientError:
-                    busy = 1
-                quiet = 0 if busy else quiet + 1
-                await asyncio.sleep(POLL_SECONDS)
-        return time.monotonic() - began
+    async def erase_canary(self) -> None:
+        """Have the canary of the round before erased, asking until it is promised."""
+        medium, label = self._canary
+        for number in itertools.count():
+            if not medium or await self._erase(medium, number):
+                break
+            await asyncio.sleep(0.3)
+        self._canary = "", ""
+        self.erased += [label] if medium else []
 
-    async def look(self, book: Book, seconds_to_rest: float) -> Found:
+    async def rest(self, ports: Ports, book: Book) -> tuple[float, bool]:
+        """Wait until nothing is ready, held, waiting to be told or unread, twice in a row; tell how long it took.
+
+        False when it took longer than `PATIENCE_SECONDS`.
+        """
+        began, quiet = time.monotonic(), 0
+        while quiet < 2 and time.monotonic() - began < PATIENCE_SECONDS:
+            try:
+                busy = await _busy(ports, book.case)
+            except TransientError:
+                busy = 1
+            quiet = 0 if busy else quiet + 1
+            await asyncio.sleep(POLL_SECONDS)
+        return time.monotonic() - began, quiet == 2
+
+    async def look(
+        self, ports: Ports, book: Book, faults_ended_at: datetime.datetime, rest: tuple[float, bool]
+    ) -> Found:
         """Let the checker speak, and count how the case ended."""
+        self.sample()
+        self._accepted += book.accepted
+        canaries = {TENANT: self.erased}
+        seen = await snapshot.take(ports, accepted=self._accepted, at_rest=rest[1], canaries=canaries)
+        await self._name_canary(ports, book, seen)
+        seen = replace(seen, sent=book.sent, footprints=self._footprints, faults_ended_at=faults_ended_at)
+        return self._found(seen, book, rest)
+
+    async def read_everything(self) -> tuple[int, int, list[Violation]]:
+        """Read every object again and compare it with its hash; give their number, their bytes and what is wrong."""
         async with self.stores() as ports:
-            seen = await snapshot.take(ports, accepted=book.accepted, at_rest=True)
-            violations = check(replace(seen, sent=book.sent))
-            items = [item for item in seen.of("items") if item.body["case"] == book.case]
-            media = {item.body["medium"] for item in items}
-            runs = [run for run in seen.of("runs") if run.body["medium"] in media]
-            jobs = [job for job in seen.of("jobs") if job.body.get("medium") in media]
+            canaries = {TENANT: self.erased}
+            seen = await snapshot.take(ports, accepted=self._accepted, at_rest=True, read_bytes=True, canaries=canaries)
+        found = [violation for violation in check(seen) if violation not in self._known]
+        return len(seen.objects), sum(there.size_bytes for there in seen.objects.values()), found
+
+    def sample(self) -> None:
+        """Note what every process takes up now; a process that was started anew is another one."""
+        for name, process in self.cluster.processes.items():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                taken = footprint(process.pid, self._scratch)
+                self._footprints.setdefault(f"{name}, process {process.pid}", []).append(taken)
+
+    def _found(self, seen: Snapshot, book: Book, rest: tuple[float, bool]) -> Found:
+        items = [item for item in seen.of("items") if item.body["case"] == book.case]
+        media = {item.body["medium"] for item in items}
+        runs = [run for run in seen.of("runs") if run.body["medium"] in media]
+        jobs = [job for job in seen.of("jobs") if job.body.get("medium") in media]
         names = [item.body["file_name"] for item in items]
-        violations += [
+        violations = check(seen) + [
             Violation("I1", name, f"became {names.count(name)} items") for name in set(names) if names.count(name) > 1
         ]
+        fresh = [violation for violation in violations if violation not in self._known]
+        self._known |= set(fresh)
         terminal = {state: sum(run.state == state for run in runs) for state in RUN_TERMINAL}
         return Found(
-            violations,
+            fresh,
             {state: number for state, number in terminal.items() if number},
             sum(max(0, job.epoch - 1) for job in jobs),
             len(seen.of("dead_letters")),
-            seconds_to_rest,
+            *rest,
         )
 
-    def _picture(self, case: str, number: int, rng: random.Random) -> Path:
-        pixels = np.random.default_rng(rng.getrandbits(63)).integers(0, 255, (48, 64, 3), dtype=np.uint8)
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "PNG")
-        path = self._folder / f"{case[:8]}-{number:03}.png"
-        path.write_bytes(buffer.getvalue())
-        return path
+    async def _name_canary(self, ports: Ports, book: Book, seen: Snapshot) -> None:
+        """Remember what the next round erases, if it can be found now: else not finding it would say nothing."""
+        medium = next((item.body["medium"] for item in seen.of("items") if item.id == book.canary), "")
+        async with self.client() as client:
+            findings = (await client.findings(medium))["findings"] if medium else []
+        for label in [str(finding["label"]) for finding in findings if finding.get("label")]:
+            if {hit.passage.medium for hit in await ports.search.query(TENANT, label)} == {medium}:
+                self._canary = medium, label
 
-    async def _send(self, book: Book, path: Path, number: int) -> None:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    async def _erase(self, medium: str, number: int) -> bool:
+        try:
+            async with asyncio.timeout(ASK_SECONDS), self.client(number) as client:
+                await client.erase(medium)
+        except ProblemError as problem:
+            return problem.status == http.HTTPStatus.NOT_FOUND  # done by a request whose answer was lost
+        except (ClientError, OSError, TimeoutError):
+            return False
+        return True
+
+    async def _send(self, book: Book, picture: Picture, number: int) -> str:
         while True:
             try:
-                async with asyncio.timeout(60), self.client(number) as client:
-                    told = await client.upload(book.case, path)
-            except ClientError:
-                book.sent.append(Sent(book.case, path.name, "unknown", sha256=digest))
-            except (OSError, TimeoutError):
-                book.sent.append(Sent(book.case, path.name, "unknown", sha256=digest))
+                async with asyncio.timeout(ASK_SECONDS), self.client(number) as client:
+                    told = await client.upload(book.case, picture.path)
+            except (ClientError, OSError, TimeoutError):
+                book.sent.append(Sent(book.case, picture.path.name, "unknown", sha256=picture.sha256))
             else:
-                book.sent.append(Sent(book.case, path.name, "ok", str(told["item"]), digest))
-                return
+                item = str(told["item"])
+                book.sent.append(Sent(book.case, picture.path.name, "ok", item, picture.sha256))
+                return item
             number += 1
             await asyncio.sleep(0.3)
 
@@ -169,6 +245,7 @@ class Ground:
 async def _busy(ports: Ports, case: str) -> int:
     busy = await ports.documents.count("jobs", {"state": ["ready", "leased", "parked"]})
     busy += len(await ports.documents.outbox(1))
+    busy = busy or await ports.documents.count("erasures", {"state": "requested"})
     busy = busy or await _unfinished(ports, case)
     if not busy:
         busy = sum(await asyncio.gather(*(ports.bus.lag(group, topics) for group, topics in all_groups().items())))
@@ -184,8 +261,3 @@ async def _unfinished(ports: Ports, case: str) -> int:
         ended = {run.body["medium"] for run in runs if run.state in RUN_TERMINAL}
         unfinished += len(set(media[start : start + 200]) - ended)
     return unfinished
-
-
-def any_of(rng: random.Random, names: Sequence[str]) -> str:
-    """Draw one."""
-    return names[rng.randrange(len(names))]

@@ -2,20 +2,22 @@
 
 import argparse
 import asyncio
-import json
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 from aima_cluster import cluster
-from tests.chaos import cluster_faults
+from tests.chaos.cluster_controls import run_controls
 from tests.chaos.cluster_faults import Fault
-from tests.chaos.cluster_ground import ECHO, Found, Ground
+from tests.chaos.cluster_ground import ECHO, Ground
+from tests.chaos.cluster_lines import proxied
+from tests.chaos.cluster_plan import everything
+from tests.chaos.cluster_report import Matrix, Round, write
+from tests.chaos.controls import Control
 
 REPORT = Path("docs/generated/cluster_report.md")
 REPLICAS = {
@@ -25,100 +27,88 @@ REPLICAS = {
 }
 """Pictures only, so one lane; three schedulers at once all the time."""
 
+SESSION_SECONDS = 10
+"""How long Kafka waits for a member that died; 45 s by default, which would be most of the time of every round."""
 
-@dataclass(frozen=True)
-class Round:
-    """One fault, and what became of a case that was worked on meanwhile."""
-
-    fault: str
-    evidence: str
-    media: int
-    requests: int
-    unanswered: int
-    found: Found
-    seconds: float
-    dead_letters_made: int
-    allowed_dead_letters: bool
-
-    def failures(self) -> list[str]:
-        """Say what was promised and is not so."""
-        said = [f"{self.fault}: {v.invariant} {v.subject}: {v.detail}" for v in self.found.violations]
-        if self.found.terminal != {"analysed": self.media}:
-            said.append(f"{self.fault}: of {self.media} media {self.found.terminal} came to an end")
-        if self.dead_letters_made and not self.allowed_dead_letters:
-            said.append(f"{self.fault}: {self.dead_letters_made} dead letters")
-        return said
+CONTROLS_AFTER = 1
+"""Rounds before the controls: a worker died, nothing was erased, and there is not yet an hour's work to repeat."""
 
 
 async def one_round(ground: Ground, fault: Fault, media: int, seed: int, *, pause_seconds: float = 0.3) -> Round:
     """Upload a case while a fault is inflicted, wait for its end, and look."""
-    rng, began = random.Random(f"{seed} {fault.name}"), time.monotonic()
-    book = await ground.open_case(f"{fault.name} {seed}")
+    began = time.monotonic()
     async with ground.stores() as ports:
         letters = await ports.documents.count("dead_letters", {"state": "open"})
-    sending = asyncio.create_task(ground.send(book, media, rng, pause_seconds))
-    try:
-        await asyncio.sleep(rng.uniform(0.5, 2.0))
-        evidence = await fault.inflict(ground, rng)
-        await sending
-    finally:
-        sending.cancel()
-    found = await ground.look(book, await ground.rest(book))
+        book = await ground.open_case(f"{fault.name} {seed}")
+        rng = random.Random(f"{seed} {fault.name}")
+        evidence, inflicted = await _inflict(ground, fault, rng, ground.send(book, media, rng, pause_seconds))
+        ended_at = await ports.documents.now()
+        found = await ground.look(ports, book, ended_at, await ground.rest(ports, book))
     return Round(
-        fault.name,
-        evidence,
-        media,
-        len(book.sent),
-        book.count("unknown"),
-        found,
-        time.monotonic() - began,
-        found.dead_letters - letters,
-        fault.allowed_dead_letters,
+        fault=fault.name,
+        seed=seed,
+        evidence=evidence,
+        inflicted=inflicted,
+        media=media,
+        requests=len(book.sent),
+        unanswered=book.count("unknown"),
+        found=found,
+        seconds=time.monotonic() - began,
+        dead_letters_made=found.dead_letters - letters,
+        allowed_dead_letters=fault.allowed_dead_letters,
     )
 
 
-async def matrix(faults: Sequence[Fault], media: int, seed: int, folder: Path) -> list[Round]:
-    """Run all faults on one cluster."""
-    rounds = []
-    async with cluster(folder / "logs", replicas=REPLICAS, extra=ECHO, report=_say) as running:
-        (folder / "media").mkdir()
-        ground = Ground(running, folder / "media", await running.key())
+async def _inflict(
+    ground: Ground, fault: Fault, rng: random.Random, work: Coroutine[Any, Any, None]
+) -> tuple[str, bool]:
+    """Inflict a fault while there is work; give the evidence, or what went wrong with it, and whether it happened."""
+    prepared = await _tried(fault.prepare(ground)) if fault.prepare else ("", True)
+    working = asyncio.gather(work, ground.erase_canary())
+    await asyncio.sleep(rng.uniform(0.5, 2.0))
+    told = await _tried(fault.inflict(ground, rng)) if prepared[1] else prepared
+    await working
+    return told
+
+
+async def _tried(step: Awaitable[str]) -> tuple[str, bool]:
+    """Do something; when it fails, that is told as a failure of its round, and the matrix goes on."""
+    try:
+        return await step, True
+    except Exception as error:  # noqa: BLE001 - a fault that was not inflicted proves nothing, whatever the reason
+        return f"{type(error).__name__}: {error}"[:500], False
+
+
+async def matrix(faults: Sequence[Fault], media: int, seed: int, folder: Path) -> Matrix:
+    """Run all faults, and the controls, on one cluster."""
+    extra = {**ECHO, "AIMA_KAFKA_SESSION_SECONDS": str(SESSION_SECONDS), "AIMA_SCRATCH": str(folder / "scratch")}
+    rounds: list[Round] = []
+    controls: list[Control] = []
+    (folder / "media").mkdir()
+    async with (
+        proxied(_say) as lines,
+        cluster(
+            folder / "logs", replicas=REPLICAS, extra=extra, servers=lines.servers, detours=lines.detours, report=_say
+        ) as running,
+    ):
+        ground = Ground(
+            running, folder / "media", await running.key(), proxies=lines.proxies, scratch=folder / "scratch"
+        )
         for number, fault in enumerate(faults):
             done = await one_round(ground, fault, media, seed + number)
             rounds.append(done)
-            verdict = "ok" if not done.failures() else "FAILED " + "; ".join(done.failures()[:5])
-            _say(f"{number + 1}/{len(faults)} {fault.name}: {done.evidence}; {done.seconds:.0f} s; {verdict}")
-    return rounds
+            _say(f"{number + 1}/{len(faults)} {_told(done)}")
+            if number + 1 == min(CONTROLS_AFTER, len(faults)):
+                controls = await run_controls(ground)
+                _say(f"controls: {controls}")
+        objects, size, wrong = await ground.read_everything()
+    return Matrix(seed, REPLICAS, SESSION_SECONDS, rounds, controls, len(ground.erased), objects, size, wrong)
 
 
-def as_markdown(rounds: Sequence[Round], command: str) -> str:
-    """Write the report for people."""
-    failures = [failure for one in rounds for failure in one.failures()]
-    lines = [
-        "# A cluster under faults",
-        "",
-        f"Made by `{command}`; do not edit. For every fault a case of small pictures was uploaded through two gateways",
-        "while the fault was inflicted; when all had come to rest, the auditor's checker (I1 to I18) read the stores.",
-        "",
-        f"**{'Passed' if not failures else 'Failed'}.**",
-        *(f"- {failure}" for failure in failures),
-        "",
-        "| fault | evidence | media | requests / without answer | violations | jobs begun again | ended | s to rest |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for one in rounds:
-        ended = ", ".join(f"{count} {state}" for state, count in one.found.terminal.items())
-        cells = (
-            *(one.fault, one.evidence, one.media, f"{one.requests} / {one.unanswered}", len(one.found.violations)),
-            *(one.found.redone, ended, f"{one.found.seconds_to_rest:.0f}"),
-        )
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    lines += [
-        "",
-        "Not shown here: loss of power, more than one machine, several brokers or members of a replica set.",
-        "",
-    ]
-    return "\n".join(lines)
+def _told(done: Round) -> str:
+    verdict = "ok" if not done.failures() else "FAILED " + "; ".join(done.failures()[:5])
+    times = f"{done.found.seconds_to_rest:.0f} of {done.seconds:.0f} s until it rested"
+    return f"{done.fault}: {done.evidence}; {times}; {done.found.redone} begun again; {verdict}"
 
 
 def main() -> int:
@@ -126,22 +116,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.cluster_matrix", description=__doc__)
     parser.add_argument("--media", type=int, default=200, help="media of each case (default 200)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", help="faults whose names hold this")
+    parser.add_argument("--only", default="", help="faults whose names hold one of these words, with commas between")
+    parser.add_argument("--folder", type=Path, help="where to work, and what to leave for a look (default: temporary)")
     parser.add_argument("--report", type=Path, default=REPORT)
     options = parser.parse_args()
-    faults = [fault for fault in cluster_faults.everything() if not options.only or options.only in fault.name]
-    with tempfile.TemporaryDirectory(prefix="aima-chaos-") as folder:
-        rounds = asyncio.run(matrix(faults, options.media, options.seed, Path(folder)))
-    command = f"python -m tests.chaos.cluster_matrix --media {options.media} --seed {options.seed}"
-    options.report.parent.mkdir(parents=True, exist_ok=True)
-    options.report.write_text(as_markdown(rounds, command))
-    told: list[dict[str, Any]] = [{**asdict(one), "failures": one.failures()} for one in rounds]
-    options.report.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n")
-    return 1 if any(one.failures() for one in rounds) else 0
+    words = options.only.split(",")
+    faults = [fault for fault in everything() if any(word in fault.name for word in words)]
+    with tempfile.TemporaryDirectory(prefix="aima-chaos-") as temporary:
+        folder: Path = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        found = asyncio.run(matrix(faults, options.media, options.seed, folder))
+    only = f' --only "{options.only}"' if options.only else ""
+    command = f"python -m tests.chaos.cluster_matrix --media {options.media} --seed {options.seed}{only}"
+    write(found, options.report, command)
+    return 1 if found.failures() else 0
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
 
 
 if __name__ == "__main__":

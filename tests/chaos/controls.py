@@ -53,15 +53,15 @@ async def run_controls(data: Path, scratch: Path) -> list[Control]:
 
 async def _fencing(data: Path, scratch: Path) -> Control:
     async with SqliteDocuments.open(_copy(data, scratch / "fenced") / "documents.db") as documents:
-        refused = await _late_holder_is_refused(documents)
-        broken = await _broken(documents)
+        refused = await late_holder_is_refused(documents)
+        broken = await broken_rules(documents)
     harm = "" if refused and not broken else f"refused: {refused}, broken: {broken}"
     async with SqliteDocuments.open(_copy(data, scratch / "unfenced") / "documents.db", fencing=False) as documents:
-        await _late_holder_is_refused(documents)
-        return Control("fencing", harm, _names(await _broken(documents)))
+        await late_holder_is_refused(documents)
+        return Control("fencing", harm, invariants_of(await broken_rules(documents)))
 
 
-async def _late_holder_is_refused(documents: Documents) -> bool:
+async def late_holder_is_refused(documents: Documents) -> bool:
     """Let the first holder of the job that was begun most often come back and commit."""
     jobs = await documents.find("jobs", {"state": "done"}, limit=100_000)
     job = max(jobs, key=lambda found: found.epoch)
@@ -77,7 +77,7 @@ async def _inbox(data: Path, scratch: Path) -> Control:
     whole = await _replayed(data, _copy(data, scratch / "replayed"), inbox=True)
     harm = "" if not whole[0] and not whole[1] else f"changed: {whole[0][:5]}, broken: {whole[1][:5]}"
     _, broken = await _replayed(data, _copy(data, scratch / "forgetful"), inbox=False)
-    return Control("inbox", harm, _names(broken))
+    return Control("inbox", harm, invariants_of(broken))
 
 
 async def _replayed(data: Path, folder: Path, *, inbox: bool) -> tuple[list[str], list[Violation]]:
@@ -89,17 +89,21 @@ async def _replayed(data: Path, folder: Path, *, inbox: bool) -> tuple[list[str]
     ):
         objects = await DirectoryObjects.at(data / "objects")
         nothing: Any = None
-        ports = Ports(bus, documents, objects, nothing, search, SystemClock())
-        before = await _everything(documents)
-        ledger = Ledger(ports, "replay")
-        services = (Scheduler(ports, ledger), Fusion(ports, ledger), DossierService(ports, ledger))
-        for service in (*services, Storage(ports), Monitoring(ports)):
-            await _replay(bus, service)
-        after = await _everything(documents)
-        broken = await _broken(documents)
+        replayed = await replay(Ports(bus, documents, objects, nothing, search, SystemClock()))
         await objects.close()
+    return replayed
+
+
+async def replay(ports: Ports) -> tuple[list[str], list[Violation]]:
+    """Have every message since the beginning handled once more; tell which documents changed and what is broken."""
+    before = await _everything(ports.documents)
+    ledger = Ledger(ports, "replay")
+    services = (Scheduler(ports, ledger), Fusion(ports, ledger), DossierService(ports, ledger))
+    for service in (*services, Storage(ports), Monitoring(ports)):
+        await _replay(ports.bus, service)
+    after = await _everything(ports.documents)
     changed = sorted(str(key) for key in before.keys() | after.keys() if before.get(key) != after.get(key))
-    return changed, broken
+    return changed, await broken_rules(ports.documents)
 
 
 async def _replay(bus: Bus, service: Any) -> None:
@@ -126,7 +130,7 @@ async def _everything(documents: Documents) -> dict[tuple[str, str], Document]:
     }
 
 
-async def _broken(documents: Documents) -> list[Violation]:
+async def broken_rules(documents: Documents) -> list[Violation]:
     """Check what can be checked without objects, vectors and bus."""
     found = {c.name: await documents.find(c.name, {}, limit=1_000_000) for c in COLLECTIONS}
     histories = {name: await documents.history(name) for name in WATCHED}
@@ -134,7 +138,7 @@ async def _broken(documents: Documents) -> list[Violation]:
     return [violation for violation in told if violation.invariant != "I7"]
 
 
-def _names(violations: Sequence[Violation]) -> tuple[str, ...]:
+def invariants_of(violations: Sequence[Violation]) -> tuple[str, ...]:
     return tuple(sorted({violation.invariant for violation in violations}))
 
 

@@ -18,6 +18,8 @@ from enum import StrEnum
 from typing import Self
 
 CHUNK_BYTES = 64 * 1024
+NOTED_BYTES = 256
+"""How much is kept of the beginning of a request whose answer was lost."""
 
 
 class Mode(StrEnum):
@@ -71,7 +73,10 @@ class Proxy:
         self.accepted = 0
         self.resets = 0
         self.replies_dropped = 0
-        """Proof that a fault was inflicted, for whoever judges what came of it."""
+        self.held_up = 0
+        """Stretches of bytes that waited. All of these prove that a fault was inflicted, for whoever judges it."""
+        self.unanswered: list[bytes] = []
+        """The beginnings of the requests whose answers were dropped."""
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -144,10 +149,15 @@ class Proxy:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: "_Connection", *, replies: bool
     ) -> None:
         while data := await reader.read(self._appetite()):
+            waits = not self._passing.is_set() or self._fault.delay_seconds or self._fault.bytes_per_second
+            self.held_up += bool(waits)
             await self._passing.wait()
             fault = self._fault
+            if not replies:
+                connection.request = connection.request or data[:NOTED_BYTES]
             if fault.mode is Mode.DROP_REPLIES and replies:
                 self.replies_dropped += 1
+                self.unanswered.append(connection.request)
                 self._reset(connection)
                 return
             if fault.mode is Mode.CUT and not replies:
@@ -159,7 +169,10 @@ class Proxy:
             await asyncio.sleep(fault.delay_seconds)
             writer.write(data)
             await writer.drain()
-            connection.requested += 0 if replies else len(data)
+            if replies:
+                connection.request = b""
+            else:
+                connection.requested += len(data)
             if cut:
                 # The server is to get what passed, which a reset might take back out of its hands.
                 writer.close()
@@ -185,6 +198,8 @@ class _Connection:
     def __init__(self, client: asyncio.StreamWriter) -> None:
         self.writers = [client]
         self.requested = 0
+        self.request = b""
+        """The beginning of what was asked since the last answer."""
 
     def reset(self) -> None:
         """Close both ends hard: they see a reset, not an end."""

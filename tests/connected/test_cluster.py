@@ -17,9 +17,11 @@ from aima_cluster.plan import REPLICAS
 from aima_dossier.canonical import canonical
 from aima_dossier.model import Dossier
 from aima_servers import MeansMissingError
-from tests.chaos.cluster_faults import Fault, selection
+from tests.chaos.cluster_faults import Fault
 from tests.chaos.cluster_ground import Ground
+from tests.chaos.cluster_lines import Lines, proxied
 from tests.chaos.cluster_matrix import one_round
+from tests.chaos.cluster_plan import selection
 from tests.demo import AnalysedDemo
 
 PICTURES = 8
@@ -29,10 +31,23 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+async def lines() -> AsyncIterator[Lines]:
+    """Run the servers, with something in between that can do harm."""
+    try:
+        async with proxied(lambda _line: None) as lines:
+            yield lines
+    except MeansMissingError as error:
+        pytest.skip(str(error))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(lines: Lines, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     try:
         async with cluster(
-            tmp_path_factory.mktemp("cluster"), extra={"AIMA_SLOTS": "1", "AIMA_KAFKA_SESSION_SECONDS": "10"}
+            tmp_path_factory.mktemp("cluster"),
+            extra={"AIMA_SLOTS": "1", "AIMA_KAFKA_SESSION_SECONDS": "10"},
+            servers=lines.servers,
+            detours=lines.detours,
         ) as running:
             yield running
     except MeansMissingError as error:
@@ -112,11 +127,13 @@ async def test_every_process_drains_when_it_is_told_to_and_comes_back(running: C
         assert any(line["event"] == "draining" for line in said)
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ground(lines: Lines, running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    return Ground(running, tmp_path_factory.mktemp("pictures"), await running.key(), proxies=lines.proxies)
+
+
 @pytest.mark.parametrize("fault", selection(), ids=lambda fault: fault.name)
-async def test_nothing_is_lost_or_doubled_by(
-    fault: Fault, running: Cluster, results: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    ground = Ground(running, tmp_path_factory.mktemp("pictures"), await running.key())
+async def test_nothing_is_lost_or_doubled_by(fault: Fault, ground: Ground, results: Path) -> None:
     done = await one_round(ground, fault, PICTURES, seed=1, pause_seconds=0.1)
     assert done.evidence
     assert done.failures() == []

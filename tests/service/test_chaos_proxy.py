@@ -107,6 +107,7 @@ async def test_a_black_hole_takes_connections_and_bytes_and_gives_nothing_until_
                 assert await silent(ends)
             assert await said(control, b"control") == b"control"
             assert bytes(echo.heard) == b"before" + b"control"
+            assert proxy.held_up == 1, "of the new one nothing was read"
             await proxy.inflict(PASS)
             for ends in (old, new):
                 assert await ends[0].readexactly(13) == b"into the hole"
@@ -129,6 +130,7 @@ async def test_what_is_delayed_arrives_after_what_was_said_later_on_a_connection
             await asyncio.sleep(0.02)
             group.create_task(speak(control, "control"))
     assert order == ["not yet delayed", "control", "delayed"]
+    assert proxy.held_up == 2, "there and back"
 
 
 async def test_through_a_narrow_line_less_has_passed_when_all_has_passed_elsewhere(proxy: Proxy, echo: Echo) -> None:
@@ -189,7 +191,7 @@ async def test_when_replies_are_dropped_what_was_asked_is_done_and_nobody_hears_
         with pytest.raises(ConnectionResetError):
             await said(ends, b"do it")
     assert bytes(echo.heard) == b"control" + b"do it"
-    assert proxy.replies_dropped == 1
+    assert (proxy.replies_dropped, proxy.unanswered) == (1, [b"do it"])
     await proxy.inflict(PASS)
     async with connected(proxy.port) as again:
         assert await said(again, b"again") == b"again"

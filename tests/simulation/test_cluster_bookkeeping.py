@@ -1,0 +1,86 @@
+"""The harness of clusters itself: it would tell of a broken promise, of a fault that was none, of a blind checker."""
+
+import dataclasses
+import json
+
+import pytest
+
+from aima_monitoring.invariants import Violation
+from tests.chaos.cluster_crashes import WHERE
+from tests.chaos.cluster_ground import Found
+from tests.chaos.cluster_lines import WRITES
+from tests.chaos.cluster_plan import everything, selection
+from tests.chaos.cluster_report import Matrix, Round, as_dict, as_markdown
+from tests.chaos.controls import Control
+from tests.chaos.crashing import POINTS
+
+FOUND = Found([], {"analysed": 8}, redone=1, dead_letters=0, seconds_to_rest=3.0, rested=True)
+ROUND = Round("kill -9 fusion", 7, "fusion-1 died", True, 8, 9, 1, FOUND, 20.0, 0, False)
+PASSED = [Control("fencing", "", ("I5",)), Control("inbox", "", ("I6",))]
+MATRIX = Matrix(7, {"fusion": 2}, 10, [ROUND], PASSED, erased=1, objects=3, bytes=30, in_the_end=[])
+LOSS = Violation("I1", "item", "it is not there")
+
+
+def test_a_matrix_in_which_all_is_well_passes_and_tells_seed_counts_and_controls() -> None:
+    assert MATRIX.failures() == []
+    page = as_markdown(MATRIX, "the command")
+    for word in ("**Passed.**", "the command", "| 7 |", "9 / 1 / 8", "I6", "kill -9 fusion"):
+        assert word in page
+    assert json.loads(json.dumps(as_dict(MATRIX, "the command")))["passed"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({"inflicted": False}, "not inflicted"),
+        ({"dead_letters_made": 1}, "dead letters"),
+        ({"found": dataclasses.replace(FOUND, violations=[LOSS])}, "is not there"),
+        ({"found": dataclasses.replace(FOUND, terminal={"analysed": 7})}, "came to an end"),
+        ({"found": dataclasses.replace(FOUND, rested=False)}, "still work"),
+    ],
+    ids=["no fault", "a dead letter", "a violation", "a loss", "no rest"],
+)
+def test_a_round_in_which_a_promise_is_broken_fails_and_says_which(changed: dict[str, object], word: str) -> None:
+    broken = dataclasses.replace(MATRIX, rounds=[dataclasses.replace(ROUND, **changed)])  # type: ignore[arg-type]
+    (failure,) = broken.failures()
+    assert word in failure
+    assert "**Failed.**" in as_markdown(broken, "make chaos")
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({"in_the_end": [LOSS]}, "in the end"),
+        ({"controls": [PASSED[0], Control("inbox", "", ())]}, "noticed nothing"),
+        ({"controls": [Control("fencing", "a late holder wrote", ("I5",)), PASSED[1]]}, "late holder"),
+    ],
+    ids=["a changed object", "a blind checker", "no protection"],
+)
+def test_a_matrix_whose_end_or_controls_are_not_as_promised_fails(changed: dict[str, object], word: str) -> None:
+    (failure,) = dataclasses.replace(MATRIX, **changed).failures()  # type: ignore[arg-type]
+    assert word in failure
+
+
+def test_garbage_makes_dead_letters_on_purpose() -> None:
+    assert dataclasses.replace(ROUND, dead_letters_made=20, allowed_dead_letters=True).failures() == []
+
+
+def test_every_fault_has_a_name_of_its_own_and_every_point_of_a_crash_is_visited() -> None:
+    names = [fault.name for fault in (*everything(), *selection())]
+    assert len(names) == len(set(names))
+    assert set(WHERE) == set(POINTS)
+    assert {f"crash {point}" for point in POINTS} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("server", "write", "other"),
+    [
+        ("kafka", b"\0\0\1\0\0\0\0\7", b"\0\0\1\0\0\1\0\7"),
+        ("mongod", b"\0" * 25 + b"\2findAndModify\0", b"\0" * 25 + b"\2find\0"),
+        ("s3", b"PUT /aima/key HTTP/1.1", b"GET /aima/key HTTP/1.1"),
+    ],
+)
+def test_a_write_is_told_from_other_requests(server: str, write: bytes, other: bytes) -> None:
+    assert WRITES[server](write)
+    assert not WRITES[server](other)
+    assert not WRITES[server](b"")
