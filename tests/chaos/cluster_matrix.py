@@ -6,7 +6,8 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from tests.chaos.cluster_ground import ECHO, Ground
 from tests.chaos.cluster_lines import proxied
 from tests.chaos.cluster_plan import everything
 from tests.chaos.cluster_report import Matrix, Round, write
-from tests.chaos.controls import Control
 
 REPORT = Path("docs/generated/cluster_report.md")
 REPLICAS = {
@@ -79,11 +79,12 @@ async def _tried(step: Awaitable[str]) -> tuple[str, bool]:
         return f"{type(error).__name__}: {error}"[:500], False
 
 
-async def matrix(faults: Sequence[Fault], media: int, seed: int, folder: Path) -> Matrix:
-    """Run all faults, and the controls, on one cluster."""
+async def matrix(
+    faults: Sequence[Fault], media: int, seed: int, folder: Path, keep: Callable[[Matrix], None]
+) -> Matrix:
+    """Run all faults, and the controls, on one cluster; what there is so far is kept after every round."""
     extra = {**ECHO, "AIMA_KAFKA_SESSION_SECONDS": str(SESSION_SECONDS), "AIMA_SCRATCH": str(folder / "scratch")}
-    rounds: list[Round] = []
-    controls: list[Control] = []
+    found = Matrix(seed, len(faults), REPLICAS, SESSION_SECONDS, [], [])
     (folder / "media").mkdir()
     async with (
         proxied(_say) as lines,
@@ -96,13 +97,15 @@ async def matrix(faults: Sequence[Fault], media: int, seed: int, folder: Path) -
         )
         for number, fault in enumerate(faults):
             done = await one_round(ground, fault, media, seed + number)
-            rounds.append(done)
+            found.rounds.append(done)
             _say(f"{number + 1}/{len(faults)} {_told(done)}")
             if number + 1 == min(CONTROLS_AFTER, len(faults)):
-                controls = await run_controls(ground)
-                _say(f"controls: {controls}")
+                found.controls.extend(await run_controls(ground))
+                _say(f"controls: {found.controls}")
+            found = replace(found, erased=len(ground.erased))
+            keep(found)
         objects, size, wrong = await ground.read_everything()
-    return Matrix(seed, REPLICAS, SESSION_SECONDS, rounds, controls, len(ground.erased), objects, size, wrong)
+    return replace(found, objects=objects, bytes=size, in_the_end=wrong)
 
 
 def _told(done: Round) -> str:
@@ -122,13 +125,17 @@ def main() -> int:
     options = parser.parse_args()
     words = options.only.split(",")
     faults = [fault for fault in everything() if any(word in fault.name for word in words)]
+    only = f' --only "{options.only}"' if options.only else ""
+    command = f"python -m tests.chaos.cluster_matrix --media {options.media} --seed {options.seed}{only}"
+
+    def keep(found: Matrix) -> None:
+        write(found, options.report, command)
+
     with tempfile.TemporaryDirectory(prefix="aima-chaos-") as temporary:
         folder: Path = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        found = asyncio.run(matrix(faults, options.media, options.seed, folder))
-    only = f' --only "{options.only}"' if options.only else ""
-    command = f"python -m tests.chaos.cluster_matrix --media {options.media} --seed {options.seed}{only}"
-    write(found, options.report, command)
+        found = asyncio.run(matrix(faults, options.media, options.seed, folder, keep))
+    keep(found)
     return 1 if found.failures() else 0
 
 

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,20 +47,24 @@ class Matrix:
     """All rounds on one cluster, and what is said of it as a whole."""
 
     seed: int
+    planned: int
+    """How many rounds there are to be."""
     replicas: dict[str, int]
     session_seconds: int
     rounds: list[Round]
     controls: list[Control]
-    erased: int
+    erased: int = 0
     """Canaries that were erased while the next fault was inflicted."""
-    objects: int
-    bytes: int
-    in_the_end: list[Violation]
+    objects: int = 0
+    bytes: int = 0
+    in_the_end: list[Violation] = field(default_factory=list)
     """What was wrong when every byte had been read again."""
 
     def failures(self) -> list[str]:
         """Say what was promised and is not so."""
         said = [failure for one in self.rounds for failure in one.failures()]
+        if len(self.rounds) < self.planned:
+            said.append(f"{len(self.rounds)} of {self.planned} faults were inflicted")
         said += [f"in the end: {v.invariant} {v.subject}: {v.detail}" for v in self.in_the_end]
         said += [
             f"control {c.name}: {c.with_it or 'the checker noticed nothing'}" for c in self.controls if not c.passed

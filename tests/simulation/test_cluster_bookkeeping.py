@@ -17,7 +17,7 @@ from tests.chaos.crashing import POINTS
 FOUND = Found([], {"analysed": 8}, redone=1, dead_letters=0, seconds_to_rest=3.0, rested=True)
 ROUND = Round("kill -9 fusion", 7, "fusion-1 died", True, 8, 9, 1, FOUND, 20.0, 0, False)
 PASSED = [Control("fencing", "", ("I5",)), Control("inbox", "", ("I6",))]
-MATRIX = Matrix(7, {"fusion": 2}, 10, [ROUND], PASSED, erased=1, objects=3, bytes=30, in_the_end=[])
+MATRIX = Matrix(7, 1, {"fusion": 2}, 10, [ROUND], PASSED, erased=1, objects=3, bytes=30, in_the_end=[])
 LOSS = Violation("I1", "item", "it is not there")
 
 
@@ -50,11 +50,12 @@ def test_a_round_in_which_a_promise_is_broken_fails_and_says_which(changed: dict
 @pytest.mark.parametrize(
     ("changed", "word"),
     [
+        ({"planned": 2}, "1 of 2 faults"),
         ({"in_the_end": [LOSS]}, "in the end"),
         ({"controls": [PASSED[0], Control("inbox", "", ())]}, "noticed nothing"),
         ({"controls": [Control("fencing", "a late holder wrote", ("I5",)), PASSED[1]]}, "late holder"),
     ],
-    ids=["a changed object", "a blind checker", "no protection"],
+    ids=["an early end", "a changed object", "a blind checker", "no protection"],
 )
 def test_a_matrix_whose_end_or_controls_are_not_as_promised_fails(changed: dict[str, object], word: str) -> None:
     (failure,) = dataclasses.replace(MATRIX, **changed).failures()  # type: ignore[arg-type]
