@@ -7,8 +7,8 @@ UV := $(BIN)/uv
 DEMO ?= demo
 CLUSTER_DEMO ?= cluster-demo
 PYTEST_ARGS ?=
-# Two processes share the tests, each with servers of its own; the files of one group stay together (tests/conftest.py).
-TOGETHER ?= --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+# Two processes share the tests, each with servers of its own; what shares a server stays together (tests/conftest.py).
+TOGETHER ?= --numprocesses 2 --no-loadscope-reorder
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help

@@ -3,9 +3,10 @@
 import contextlib
 import os
 from collections.abc import Generator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 HERE = Path(__file__).parent
 
@@ -17,13 +18,20 @@ def _tier(path: Path) -> str:
     return path.relative_to(HERE).parts[0] if path.is_relative_to(HERE) else ""
 
 
-def _companions(item: pytest.Item, tier: str) -> str:
-    """Name the tests that one process runs, where several share the work: those that share what is slow to make."""
-    if tier in {"browser", "journey"} or "cluster" in item.path.name:
-        return "the demo case"
-    if tier in {"connected", "contract"}:
-        return "the servers"
-    return item.path.stem
+class Companions(LoadScopeScheduling):  # type: ignore[misc]
+    """Where several processes share the tests, keeps those together that share what is slow to make."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = PurePath(nodeid.partition("::")[0])
+        if "browser" in path.parts or "journey" in path.parts or "cluster" in path.name:
+            return "the demo case"
+        if "connected" in path.parts or "contract" in path.parts:
+            return "the servers"
+        return str(path)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Companions:
+    return Companions(config, log)
 
 
 def _must_run() -> bool:
@@ -40,7 +48,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         tier = _tier(item.path)
         if tier in TIERS_WITH_MEANS:
             item.add_marker(tier)
-        item.add_marker(pytest.mark.xdist_group(_companions(item, tier)))
     chosen = [item for item in items if config.getoption("minio") or not item.get_closest_marker("minio")]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
