@@ -18,8 +18,8 @@ POLL_SECONDS = 0.1
 WHERE: Mapping[str, Sequence[str]] = {
     "before a change": ("upload", "preprocessing", "scheduler", "fusion", "dossier", "storage"),
     "after a change": ("upload", "preprocessing", "scheduler", "analysis-image", "fusion", "dossier", "storage"),
-    "before telling": ("upload", "preprocessing", "scheduler", "analysis-image", "fusion", "dossier", "gpu_manager"),
-    "after telling": ("upload", "preprocessing", "scheduler", "analysis-image", "fusion", "dossier", "gpu_manager"),
+    "before telling": ("upload", "preprocessing", "scheduler", "analysis-image", "fusion", "dossier"),
+    "after telling": ("upload", "preprocessing", "scheduler", "analysis-image", "fusion", "dossier"),
     "before an offset": ("gateway", "preprocessing", "scheduler", "fusion", "dossier", "storage", "monitoring"),
     "after a claim": ("preprocessing", "analysis-image", "fusion", "dossier"),
     "after an object": ("upload", "preprocessing", "analysis-image", "dossier"),

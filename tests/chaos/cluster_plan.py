@@ -47,8 +47,6 @@ def everything() -> Sequence[Fault]:
 def selection() -> Sequence[Fault]:
     """Give what runs in every test run: of each kind one, several to a case, as most of the time is spent waiting."""
     return (
-        together(
-            kill("scheduler"), kill("analysis-image"), crash_at("after a change", ("upload", "fusion")), DUPLICATES
-        ),
+        together(kill("scheduler"), kill("analysis-image"), crash_at("after a change", ("dossier",)), DUPLICATES),
         in_turn(lost_replies("mongod", 5.0), stop_server("mongod", 5.0), stop_server("kafka", 5.0)),
     )
