@@ -100,14 +100,14 @@ def black_hole(server: str) -> Fault:
 
     async def inflict(ground: Ground, rng: random.Random) -> str:
         proxy = ground.proxies[server]
-        before = proxy.held_up
+        before = proxy.held_up + 1  # the connection that looks whether it is so
         async with _harmed(proxy, harm.BLACK_HOLE):
             silent = await _is_silent(proxy)
             await asyncio.sleep(BLACK_HOLE_SECONDS)
         require(silent, "a byte came through")
         held_up = proxy.held_up - before
         require(held_up > 0, "nobody said anything meanwhile")
-        return f"nothing passed for {BLACK_HOLE_SECONDS:.0f} s; {held_up} stretches of bytes waited"
+        return f"nothing passed for {BLACK_HOLE_SECONDS:.0f} s; {held_up} connections and requests waited"
 
     return Fault(f"{server}: black-holed connections", inflict)
 

@@ -74,7 +74,7 @@ class Proxy:
         self.resets = 0
         self.replies_dropped = 0
         self.held_up = 0
-        """Stretches of bytes that waited. All of these prove that a fault was inflicted, for whoever judges it."""
+        """Connections and stretches of bytes that waited. All these prove that a fault was inflicted."""
         self.unanswered: list[bytes] = []
         """The beginnings of the requests whose answers were dropped."""
 
@@ -129,6 +129,7 @@ class Proxy:
         self._connections.add(connection)
         try:
             async with asyncio.TaskGroup() as halves:
+                self.held_up += not self._passing.is_set()
                 await self._passing.wait()
                 if self._fault.mode is Mode.RESET:
                     self._reset(connection)

@@ -107,7 +107,7 @@ async def test_a_black_hole_takes_connections_and_bytes_and_gives_nothing_until_
                 assert await silent(ends)
             assert await said(control, b"control") == b"control"
             assert bytes(echo.heard) == b"before" + b"control"
-            assert proxy.held_up == 1, "of the new one nothing was read"
+            assert proxy.held_up == 2, "what was said on the old one, and the new one itself"
             await proxy.inflict(PASS)
             for ends in (old, new):
                 assert await ends[0].readexactly(13) == b"into the hole"
