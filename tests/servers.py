@@ -3,8 +3,10 @@
 import contextlib
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -72,6 +74,8 @@ def any_s3_server(request: pytest.FixtureRequest) -> Served:
 def standing_still(served: Served) -> Iterator[None]:
     """Let a server hang: it keeps its connections and answers nobody."""
     os.kill(served.process, signal.SIGSTOP)
+    while psutil.Process(served.process).status() != psutil.STATUS_STOPPED:
+        time.sleep(0.01)  # its threads stop one by one
     try:
         yield
     finally:
