@@ -82,6 +82,10 @@ class Ordering:
         return weight * factor
 
 
+USUAL = Ordering()
+"""The document's order with its faults corrected."""
+
+
 def wait_factor(waited: float) -> float:
     """Grow linearly with the wait: 1 up to 600 s, 10 from 6000 s on; a job from the future has not waited yet."""
     return min(LARGEST_WAIT_FACTOR, max(1.0, waited / WAIT_STEP_SECONDS))

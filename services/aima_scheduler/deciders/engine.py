@@ -1,0 +1,337 @@
+"""Puts the deciders together: told what happens, it says what goes where.
+
+It holds the waiting jobs, the machines and what runs on them. What it decides counts as done at once; whoever could
+not carry a decision out says so with `withdraw` or `ended`. A shape that fits nowhere is parked until something is
+freed that it could fit on, so that a saturated fleet costs nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aima_common.contracts.media import Priority
+from aima_scheduler.deciders import placement, reservation
+from aima_scheduler.deciders.fairness import Amounts, Usage
+from aima_scheduler.deciders.fleet import Fleet
+from aima_scheduler.deciders.model import Job, Machine, Mode, Placement, Shape, Shortfall, Slot
+from aima_scheduler.deciders.ordering import USUAL, Ordering
+from aima_scheduler.deciders.placement import DEFAULT_PRICES, Data, Prices, Scoring
+from aima_scheduler.deciders.queue import Key, Waiting
+from aima_scheduler.deciders.reservation import Reservation, Running
+from aima_scheduler.deciders.round import Round
+from aima_scheduler.deciders.withholding import Withholding
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """By which rules it is decided."""
+
+    ordering: Ordering = USUAL
+    scoring: Scoring = Scoring.AIMA
+    prices: Prices = DEFAULT_PRICES
+    fair: bool = True
+    """Whether tenants share a class by weighted dominant shares."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    half_life: float = 3600.0
+    reservations: int = 1
+    """Starts that are kept free for the first blocked jobs."""
+    critical_reservations: int = 16
+    """Starts that are kept free for blocked critical jobs besides, at most."""
+    starvation_after: float = 6000.0
+    """From this wait on, s, age counts for no more (spec 4.1); the guarantee below takes over."""
+    starvation_every: int = 10
+    """Every so many placements one is for the job that has waited for longest, where that is too long; 0: never."""
+    head_blocks: bool = False
+    """Whether nobody overtakes a job that has to wait; for comparison."""
+
+
+SEED_RULES = Settings(
+    ordering=Ordering(mode=Mode.SEED), scoring=Scoring.FIRST_FIT, fair=False, reservations=0, critical_reservations=0,
+    starvation_every=0,
+)  # fmt: skip
+"""What the founding document has of all this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unschedulable:
+    """A job that no machine here can ever run; it waits no more."""
+
+    job: str
+    shortfall: Shortfall
+
+
+Decision = Placement | Unschedulable
+
+
+class Engine:
+    """Decides; clocks, stores and machines are somebody else's business."""
+
+    def __init__(self, settings: Settings | None = None, machines: Sequence[Machine] = ()) -> None:
+        self.settings = settings or Settings()
+        self.fleet = Fleet()
+        self.waiting = Waiting(self.settings.ordering)
+        self.running: dict[str, Running] = {}
+        self.usage = Usage(self.settings.weights, self.settings.half_life)
+        self._on: dict[str, dict[str, Running]] = {}
+        self._parked: dict[Shape, Shortfall | None] = {}
+        self._possible: dict[Shape, Shortfall | None] = {}
+        """What shapes lack of the whole fleet, where they could never run."""
+        self._refused: list[Unschedulable] = []
+        self._reservations: dict[str, Reservation] = {}
+        self._withholding = Withholding(self.fleet)
+        self._placed = 0
+        for machine in machines:
+            self.machine_added(machine)
+
+    @property
+    def reservations(self) -> Sequence[Reservation]:
+        """List the starts that are kept free."""
+        return tuple(self._reservations.values())
+
+    def runs_on(self, machine_id: str) -> Sequence[Running]:
+        """List what runs on a machine."""
+        return tuple(self._on.get(machine_id, {}).values())
+
+    # ---------------------------------------------------------------------------------- what happens
+
+    def submit(self, job: Job) -> None:
+        """Let a job wait, or refuse it with the next decisions where no machine could ever run it."""
+        if job.id in self.running:
+            raise ValueError(f"job {job.id} runs already")
+        if (shortfall := self._never(job.shape)) is not None:
+            self._refused.append(Unschedulable(job.id, shortfall))
+            return
+        self.waiting.add(job)
+        self.fleet.saw(job.shape)
+
+    def withdraw(self, job_id: str) -> Job | None:
+        """Let a job wait no more; None where it did not."""
+        self._forget_reservation(job_id)
+        return self.waiting.remove(job_id)
+
+    def change(self, job: Job) -> None:
+        """Let a job that waits have another urgency, or other needs."""
+        if self.withdraw(job.id) is not None:
+            self.submit(job)
+
+    def adopt(self, job: Job, slots: Sequence[Slot], started_at: float) -> None:
+        """Count a job in that runs already; raise `ValueError` where there is no room for it."""
+        self._withholding.release_machines({slot.machine for slot in slots})
+        self.fleet.take(job.shape, slots)
+        self._note(Running(job, tuple(slots), started_at), started_at)
+
+    def ended(self, job_id: str, now: float) -> Job | None:
+        """Count a job out that runs no more; None where it did not run."""
+        one = self.running.pop(job_id, None)
+        if one is None:
+            return None
+        machines = {slot.machine for slot in one.slots}
+        self._withholding.release_machines(machines)
+        self.fleet.release(one.job.shape, one.slots)
+        self.usage.release(one.job.priority, one.job.tenant, one.job.shape, now)
+        for machine in machines:
+            self._on[machine].pop(job_id, None)
+        self._freed(machines)
+        return one.job
+
+    def machine_added(self, machine: Machine) -> None:
+        """Count a machine in; raise `ValueError` where it is here already."""
+        self.fleet.add(machine)
+        self._on[machine.id] = {}
+        self._count(machine, 1)
+        self._possible.clear()
+        self._freed({machine.id})
+
+    def machine_removed(self, machine_id: str, now: float) -> list[Job]:
+        """Let a machine go; the jobs that ran there run no more, and are given back."""
+        lost = [job for one in list(self.runs_on(machine_id)) if (job := self.ended(one.job.id, now)) is not None]
+        self._withholding.release_machines({machine_id})
+        self._count(self.fleet.machine(machine_id), -1)
+        self.fleet.remove(machine_id)
+        self._possible.clear()
+        del self._on[machine_id]
+        for job_id in [key for key, kept in self._reservations.items() if machine_id in kept.machines]:
+            self._forget_reservation(job_id)
+        self._refuse_what_never_fits_now()
+        return lost
+
+    # ---------------------------------------------------------------------------------- what follows
+
+    def decide(self, now: float, most: int | None = None) -> list[Decision]:
+        """Say what goes where now, at most so many jobs."""
+        now = self.waiting.advance(now)
+        self._renew_reservations(now)
+        decisions: list[Decision] = [*self._refused]
+        self._refused.clear()
+        usage = self.usage if self.settings.fair else None
+        turn = Round(self.settings.ordering, usage, now, self._parked.__contains__)
+        for shape in self.waiting.shapes():
+            if shape not in self._parked:
+                turn.offer(self.waiting.lanes(shape))
+        while most is None or len(decisions) < most:
+            placed = self._next(turn, now)
+            if placed is None:
+                break
+            decisions.append(placed)
+        self._reserve(now)
+        decisions += self._backfill(now)
+        return decisions
+
+    def blocked_by(self, shape: Shape) -> Shortfall | None:
+        """Tell what a shape that is parked lacks, or None where it is not parked."""
+        if shape not in self._parked:
+            return None
+        if (known := self._parked[shape]) is None:
+            known = self._parked[shape] = placement.blocked_by(self.fleet, shape)
+        return known
+
+    def head(self, now: float) -> Job | None:
+        """Give the job that comes first of all that wait, whether it fits or not."""
+        found = self._blocked_heads(now)
+        return min(found, key=lambda pair: pair[0])[1] if found else None
+
+    # ---------------------------------------------------------------------------------- the steps
+
+    def _next(self, turn: Round, now: float) -> Placement | None:
+        """Place one job; shapes that do not fit are parked on the way."""
+        if (starving := self._starving(now)) is not None and (placed := self._try(starving, now)) is not None:
+            return placed
+        while (found := turn.next()) is not None:
+            job, lane = found
+            if job.id not in self.waiting:
+                turn.again(lane)  # it went as the one that starved
+                continue
+            placed = self._try(job, now)
+            if placed is not None:
+                turn.again(lane)
+                return placed
+            if self.settings.head_blocks:
+                return None
+        return None
+
+    def _starving(self, now: float) -> Job | None:
+        every = self.settings.starvation_every
+        if not every or (self._placed + 1) % every:
+            return None
+        oldest = self.waiting.oldest()
+        if oldest is None or oldest.shape in self._parked or now - oldest.queued_at < self.settings.starvation_after:
+            return None
+        return oldest
+
+    def _try(self, job: Job, now: float) -> Placement | None:
+        self._forget_reservation(job.id)
+        data = Data(job.data_location, job.data_bytes) if job.data_location else None
+        slots = placement.find(self.fleet, job.shape, self.settings.scoring, data=data, prices=self.settings.prices)
+        if slots is None:
+            self._parked[job.shape] = None
+            if len(self._reservations) < self.settings.reservations:
+                self._keep_free(job, now)  # before anybody behind it takes what it waits for
+            return None
+        return self._place(job, slots, now)
+
+    def _place(self, job: Job, slots: tuple[Slot, ...], now: float) -> Placement:
+        self.waiting.remove(job.id)
+        self.fleet.take(job.shape, slots)
+        self._note(Running(job, slots, now), now)
+        self._placed += 1
+        return Placement(job.id, slots)
+
+    def _note(self, one: Running, now: float) -> None:
+        self.running[one.job.id] = one
+        for slot in one.slots:
+            self._on[slot.machine][one.job.id] = one
+        self.usage.take(one.job.priority, one.job.tenant, one.job.shape, now)
+
+    # ---------------------------------------------------------------------------------- reservations
+
+    def _reserve(self, now: float) -> None:
+        """Keep starts free for the first blocked jobs, and for critical ones."""
+        if not self.settings.reservations and not self.settings.critical_reservations:
+            return
+        heads = sorted(self._blocked_heads(now), key=lambda pair: pair[0])
+        wanted = [job for _, job in heads[: self.settings.reservations]]
+        critical = [job for _, job in heads if job.priority is Priority.CRITICAL and job not in wanted]
+        wanted += critical[: self.settings.critical_reservations]
+        for job_id in [key for key in self._reservations if key not in {job.id for job in wanted}]:
+            self._forget_reservation(job_id)
+        for job in wanted:
+            if job.id not in self._reservations:
+                self._keep_free(job, now)
+
+    def _keep_free(self, job: Job, now: float) -> None:
+        kept = reservation.plan(self.fleet, job, self._running_on(), now)
+        if kept is not None:
+            self._reservations[job.id] = kept
+            self._withholding.withhold(job.id, set(kept.machines))
+
+    def _blocked_heads(self, now: float) -> list[tuple[Key, Job]]:
+        """Give the first job of every lane that waits."""
+        lanes = [lane for shape in self.waiting.shapes() for lane in self.waiting.lanes(shape)]
+        return [found for lane in lanes if (found := lane.best(self.settings.ordering, now)) is not None]
+
+    def _running_on(self) -> Mapping[str, Sequence[Running]]:
+        return {machine: list(jobs.values()) for machine, jobs in self._on.items() if jobs}
+
+    def _backfill(self, now: float) -> list[Placement]:
+        """Let those use what is withheld who are gone before it is needed, or leave enough of it."""
+        placed = []
+        for kept in list(self._reservations.values()):
+            placed += self._backfill_one(kept, now)
+        return placed
+
+    def _backfill_one(self, kept: Reservation, now: float) -> list[Placement]:
+        placed: list[Placement] = []
+        self._withholding.release(kept.job.id)
+        heads = sorted(self._blocked_heads(now), key=lambda pair: pair[0])
+        for job in [job for _, job in heads if job.id != kept.job.id and job.shape.members == 1]:
+            for machine in sorted(set(kept.machines)):
+                slot = reservation.slot_on(self.fleet, machine, job.shape)
+                if slot and reservation.may_backfill(self.fleet, kept, job, slot, self.runs_on(machine), now):
+                    placed.append(self._place(job, (slot,), now))
+                    break
+        self._withholding.withhold(kept.job.id, set(kept.machines))
+        return placed
+
+    def _renew_reservations(self, now: float) -> None:
+        """Plan anew what does not hold any more: the start has come, or something ended on a machine that is kept."""
+        for job_id, kept in list(self._reservations.items()):
+            if now >= kept.at or not self._withholding.covers(job_id, kept.machines):
+                self._forget_reservation(job_id)
+                if kept.job.shape in self._parked:
+                    self._keep_free(kept.job, now)
+
+    def _forget_reservation(self, job_id: str) -> None:
+        kept = self._reservations.pop(job_id, None)
+        if kept is not None:
+            self._withholding.release(job_id)
+            self._freed({machine for machine in kept.machines if machine in self.fleet})
+
+    # ---------------------------------------------------------------------------------- bookkeeping
+
+    def _never(self, shape: Shape) -> Shortfall | None:
+        if not len(self.fleet):
+            return None  # no machine is known yet: that is nobody's fault
+        if shape not in self._possible:
+            self._possible[shape] = placement.shortfall(self.fleet, shape)
+        return self._possible[shape]
+
+    def _refuse_what_never_fits_now(self) -> None:
+        for shape in self.waiting.shapes():
+            if (shortfall := self._never(shape)) is not None:
+                for job in [job for job in self.waiting if job.shape == shape]:
+                    self.withdraw(job.id)
+                    self._refused.append(Unschedulable(job.id, shortfall))
+
+    def _freed(self, machines: set[str]) -> None:
+        """Wake the parked shapes that may fit now."""
+        if not self._parked:
+            return
+        rooms = [self.fleet.free(machine) for machine in machines if machine in self.fleet]
+        for shape in list(self._parked):
+            if any(placement.fits(room, shape) for room in rooms):
+                del self._parked[shape]
+            else:
+                self._parked[shape] = None
+
+    def _count(self, machine: Machine, sign: int) -> None:
+        whole = Amounts(machine.cpu_milli, machine.memory_mib, 1000 * len(machine.gpus))
+        self.usage.whole = self.usage.whole.plus(whole, sign)

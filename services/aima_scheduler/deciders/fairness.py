@@ -1,0 +1,92 @@
+"""Whose turn it is inside a class: weighted dominant resource fairness, with a memory that fades.
+
+The tenant goes first whose dominant share, the largest of its shares of cores, memory and GPUs, is smallest for its
+weight (Ghodsi et al., NSDI'11). What it has had lately counts too, half of it after each half-life.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aima_common.contracts.media import Priority
+from aima_scheduler.deciders.model import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """Cores and GPUs in thousandths, memory in MiB."""
+
+    cpu_milli: int = 0
+    memory_mib: int = 0
+    gpu_milli: int = 0
+
+    @classmethod
+    def of(cls, shape: Shape) -> "Amounts":
+        """Tell what all members of a job take together."""
+        gpus = shape.gpu_count * shape.gpu_milli
+        return cls(shape.members * shape.cpu_milli, shape.members * shape.memory_mib, shape.members * gpus)
+
+    def plus(self, other: "Amounts", sign: int = 1) -> "Amounts":
+        """Add up, or take away."""
+        return Amounts(
+            self.cpu_milli + sign * other.cpu_milli,
+            self.memory_mib + sign * other.memory_mib,
+            self.gpu_milli + sign * other.gpu_milli,
+        )
+
+    def share_of(self, whole: "Amounts") -> float:
+        """Tell the dominant share: 0 for nothing, 1 for all there is of something."""
+        return max(
+            self.cpu_milli / max(whole.cpu_milli, 1),
+            self.memory_mib / max(whole.memory_mib, 1),
+            self.gpu_milli / max(whole.gpu_milli, 1),
+        )
+
+
+@dataclass(slots=True)
+class _Account:
+    running: Amounts = field(default_factory=Amounts)
+    past: float = 0.0
+    """Share that it had lately, faded, as if it had it now."""
+    at: float = 0.0
+
+
+class Usage:
+    """What each tenant has of each class, and had lately."""
+
+    def __init__(self, weights: Mapping[str, float] | None = None, half_life: float = 3600.0) -> None:
+        if half_life < 0 or any(weight <= 0 for weight in (weights or {}).values()):
+            raise ValueError("weights are more than nothing, and a half-life is no negative time")
+        self._weights = dict(weights or {})
+        self._half_life = half_life
+        self._accounts: dict[tuple[Priority, str], _Account] = {}
+        self.whole = Amounts()
+        """All that there is."""
+
+    def take(self, priority: Priority, tenant: str, shape: Shape, now: float) -> None:
+        """Count a job in."""
+        self._change(priority, tenant, shape, now, 1)
+
+    def release(self, priority: Priority, tenant: str, shape: Shape, now: float) -> None:
+        """Count a job out again; that it ran is not forgotten at once."""
+        self._change(priority, tenant, shape, now, -1)
+
+    def share(self, priority: Priority, tenant: str, now: float) -> float:
+        """Tell a tenant's share for its weight: the smaller goes first."""
+        account = self._accounts.get((priority, tenant))
+        if account is None:
+            return 0.0
+        share = account.running.share_of(self.whole) + self._faded(account, now)
+        return share / self._weights.get(tenant, 1.0)
+
+    def _change(self, priority: Priority, tenant: str, shape: Shape, now: float, sign: int) -> None:
+        account = self._accounts.setdefault((priority, tenant), _Account(at=now))
+        account.past, account.at = self._faded(account, now), max(now, account.at)
+        account.running = account.running.plus(Amounts.of(shape), sign)
+
+    def _faded(self, account: _Account, now: float) -> float:
+        """Tell what is left of the past, with the time since it was told last: at most what ran, in the long run."""
+        if not self._half_life:
+            return 0.0
+        left = math.exp2(-max(0.0, now - account.at) / self._half_life)
+        return account.past * left + account.running.share_of(self.whole) * (1 - left)

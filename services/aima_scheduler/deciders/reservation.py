@@ -1,0 +1,140 @@
+"""When and where a blocked job will start, if nothing else gets in its way (EASY backfilling).
+
+The machines of a reservation are withheld: only what ends before the reserved start, or leaves room for it, may use
+them meanwhile (Lifka 1995; Mu'alem and Feitelson 2001).
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from aima_scheduler.deciders.fleet import Fleet, FreeGpu, Room
+from aima_scheduler.deciders.model import Job, Machine, Shape, Slot
+from aima_scheduler.deciders.placement import fits, usable_gpus
+
+MACHINES_LOOKED_AT = 64
+"""Of a large fleet so many machines are compared: the best of them is hardly later than the best of all."""
+
+UNKNOWN_SECONDS = 3600.0
+"""How long a job is taken to run of which nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A job that runs."""
+
+    job: Job
+    slots: tuple[Slot, ...]
+    started_at: float
+
+    def ends_at(self, now: float) -> float:
+        """Tell when it ends as far as is known; one that overran its time is given half as much again."""
+        expected = expected_seconds(self.job)
+        ran = now - self.started_at
+        return self.started_at + (expected if ran < expected else 1.5 * ran + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A start that is kept free for a job."""
+
+    job: Job
+    machines: tuple[str, ...]
+    """One for each member, in no order; a machine that takes several is named as often."""
+    at: float
+
+
+def expected_seconds(job: Job) -> float:
+    """Tell how long a job is taken to run: what it runs at most, else what is expected, else an hour."""
+    return next((seconds for seconds in (job.longest, job.estimate) if seconds is not None), UNKNOWN_SECONDS)
+
+
+def plan(fleet: Fleet, job: Job, running: Mapping[str, Sequence[Running]], now: float) -> Reservation | None:
+    """Find the earliest start of a job; None where it fits on none of the machines that were looked at."""
+    starts: list[tuple[float, str]] = []
+    for machine in _some(fleet.machines, job.id):
+        starts += [(at, machine.id) for at in _starts(fleet, machine, job.shape, running.get(machine.id, ()), now)]
+    chosen = sorted(starts)[: job.shape.members]
+    if len(chosen) < job.shape.members:
+        return None
+    return Reservation(job, tuple(machine for _, machine in chosen), chosen[-1][0])
+
+
+def slot_on(fleet: Fleet, machine_id: str, shape: Shape) -> Slot | None:
+    """Give a slot for one member on this very machine, on the GPUs with the least to spare; None where none fits."""
+    room = _room(fleet, fleet.machine(machine_id))
+    if not fits(room, shape):
+        return None
+    tightest = sorted(usable_gpus(room, shape), key=lambda number: room.gpus[number][1:])
+    return Slot(machine_id, tuple(sorted(tightest[: shape.gpu_count])))
+
+
+def may_backfill(
+    fleet: Fleet, reservation: Reservation, job: Job, slot: Slot, running: Sequence[Running], now: float
+) -> bool:
+    """Tell whether a job may use a machine of a reservation meanwhile, where `running` runs; nothing is withheld."""
+    if now + expected_seconds(job) <= reservation.at:
+        return True
+    machine = fleet.machine(slot.machine)
+    room = _without(_room(fleet, machine), job.shape, [slot])
+    for ended in running:
+        if ended.ends_at(now) <= reservation.at:
+            room = _with(room, ended, machine)
+    return _members_that_fit(room, reservation.job.shape) >= reservation.machines.count(machine.id)
+
+
+def _some(machines: Sequence[Machine], key: str) -> Iterator[Machine]:
+    if len(machines) <= MACHINES_LOOKED_AT:
+        yield from machines
+        return
+    # Which ones differs from job to job, and is the same at every call.
+    first = zlib.crc32(key.encode()) % len(machines)
+    step = max(1, len(machines) // MACHINES_LOOKED_AT)
+    for number in range(MACHINES_LOOKED_AT):
+        yield machines[(first + number * step) % len(machines)]
+
+
+def _starts(fleet: Fleet, machine: Machine, shape: Shape, running: Iterable[Running], now: float) -> list[float]:
+    """List when there will be room on a machine for one member, for two, ..."""
+    room = _room(fleet, machine)
+    starts = [now] * _members_that_fit(room, shape)
+    for ended in sorted(running, key=lambda one: one.ends_at(now)):
+        if len(starts) >= shape.members:
+            break
+        room = _with(room, ended, machine)
+        starts += [ended.ends_at(now)] * (_members_that_fit(room, shape) - len(starts))
+    return starts[: shape.members]
+
+
+def _room(fleet: Fleet, machine: Machine) -> Room:
+    """Tell what is free, with the GPUs by their numbers."""
+    free = fleet.free(machine.id)
+    return Room(free.kind, free.cpu_milli, free.memory_mib, tuple(fleet.gpus(machine.id)))
+
+
+def _members_that_fit(room: Room, shape: Shape) -> int:
+    count = 0
+    while count < shape.members and fits(room, shape):
+        room = _without(room, shape, [Slot("", tuple(usable_gpus(room, shape))[: shape.gpu_count])])
+        count += 1
+    return count
+
+
+def _with(room: Room, ended: Running, machine: Machine) -> Room:
+    return _changed(room, ended.job.shape, [slot for slot in ended.slots if slot.machine == machine.id], 1)
+
+
+def _without(room: Room, shape: Shape, slots: Sequence[Slot]) -> Room:
+    return _changed(room, shape, slots, -1)
+
+
+def _changed(room: Room, shape: Shape, slots: Sequence[Slot], sign: int) -> Room:
+    gpus = list(room.gpus)
+    for slot in slots:
+        for number in slot.gpus:
+            gpu = gpus[number]
+            milli, memory = gpu.milli + sign * shape.gpu_milli, gpu.memory_mib + sign * shape.gpu_memory_mib
+            gpus[number] = FreeGpu(gpu.type, milli, memory)
+    count = sign * len(slots)
+    cpu, memory = room.cpu_milli + count * shape.cpu_milli, room.memory_mib + count * shape.memory_mib
+    return Room(room.kind, cpu, memory, tuple(gpus))
