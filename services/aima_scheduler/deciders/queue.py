@@ -74,11 +74,13 @@ class _Hot:
 class Lane:
     """Jobs of one shape, tenant and standing."""
 
-    __slots__ = ("_hot", "_late", "_plain", "_table", "priority", "shape", "tenant")
+    __slots__ = ("_hot", "_late", "_plain", "_table", "count", "priority", "shape", "standing", "tenant")
 
-    def __init__(self, table: dict[str, "_Entry"], shape: Shape, tenant: str, priority: Priority) -> None:
+    def __init__(self, table: dict[str, "_Entry"], job: Job, standing: float) -> None:
         self._table = table
-        self.shape, self.tenant, self.priority = shape, tenant, priority
+        self.shape, self.tenant, self.priority, self.standing = job.shape, job.tenant, job.priority, standing
+        self.count = 0
+        """Jobs that wait in it."""
         self._plain: list[tuple[float, str]] = []
         self._late: list[tuple[float, str]] = []
         self._hot: _Hot | None = None
@@ -157,7 +159,8 @@ class Waiting:
         key = (job.tenant, job.priority, self.ordering.standing(job))
         lane = lanes.get(key)
         if lane is None:
-            lane = lanes[key] = Lane(self._table, job.shape, job.tenant, job.priority)
+            lane = lanes[key] = Lane(self._table, job, key[2])
+        lane.count += 1
         part = self._part(job)
         self._table[job.id] = _Entry(job, lane, part)
         lane.put(job, part)
@@ -169,7 +172,7 @@ class Waiting:
         entry = self._table.pop(job_id, None)
         if entry is None:
             return None
-        entry.lane.drop(entry.job, entry.part)
+        self._leave(entry)
         if len(self._oldest) > 2 * len(self._table) + 1000:
             self._tidy()
         return entry.job
@@ -185,7 +188,7 @@ class Waiting:
         return self._now
 
     def shapes(self) -> list[Shape]:
-        """List the shapes of the jobs that wait, or did."""
+        """List the shapes of the jobs that wait."""
         return list(self._lanes)
 
     def lanes(self, shape: Shape) -> list[Lane]:
@@ -200,6 +203,16 @@ class Waiting:
                 return entry.job
             heapq.heappop(self._oldest)
         return None
+
+    def _leave(self, entry: _Entry) -> None:
+        lane = entry.lane
+        lane.drop(entry.job, entry.part)
+        lane.count -= 1
+        if not lane.count:
+            lanes = self._lanes[lane.shape]
+            del lanes[lane.tenant, lane.priority, lane.standing]
+            if not lanes:
+                del self._lanes[lane.shape]
 
     def _part(self, job: Job) -> _Part:
         if job.deadline is None or self.ordering.order in {Order.FIFO, Order.SHORTEST}:
