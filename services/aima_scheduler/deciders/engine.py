@@ -15,7 +15,7 @@ from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Job, Machine, Mode, Placement, Shape, Shortfall, Slot
 from aima_scheduler.deciders.ordering import USUAL, Ordering
 from aima_scheduler.deciders.placement import DEFAULT_PRICES, Data, Prices, Scoring
-from aima_scheduler.deciders.queue import Key, Waiting
+from aima_scheduler.deciders.queue import Key, Waiting, place_of
 from aima_scheduler.deciders.reservation import Reservation, Running
 from aima_scheduler.deciders.round import Round
 from aima_scheduler.deciders.withholding import Withholding
@@ -60,6 +60,9 @@ class Unschedulable:
 
 
 Decision = Placement | Unschedulable
+
+BACKFILL_LOOK = 200
+"""So many jobs of a lane are looked at, most of them its oldest, for one that may run on a machine that is kept."""
 
 
 class Engine:
@@ -160,6 +163,8 @@ class Engine:
         """Say what goes where now, at most so many jobs."""
         now = self.waiting.advance(now)
         self._renew_reservations(now)
+        if self.settings.head_blocks:
+            self._parked.clear()
         decisions: list[Decision] = [*self._refused]
         self._refused.clear()
         usage = self.usage if self.settings.fair else None
@@ -281,15 +286,28 @@ class Engine:
     def _backfill_one(self, kept: Reservation, now: float) -> list[Placement]:
         placed: list[Placement] = []
         self._withholding.release(kept.job.id)
-        heads = sorted(self._blocked_heads(now), key=lambda pair: pair[0])
-        for job in [job for _, job in heads if job.id != kept.job.id and job.shape.members == 1]:
-            for machine in sorted(set(kept.machines)):
-                slot = reservation.slot_on(self.fleet, machine, job.shape)
-                if slot and reservation.may_backfill(self.fleet, kept, job, slot, self.runs_on(machine), now):
-                    placed.append(self._place(job, (slot,), now))
-                    break
+        for machine in sorted(set(kept.machines)):
+            while (found := self._best_backfill(kept, machine, now)) is not None:
+                placed.append(self._place(found[0], (found[1],), now))
         self._withholding.withhold(kept.job.id, set(kept.machines))
         return placed
+
+    def _best_backfill(self, kept: Reservation, machine: str, now: float) -> tuple[Job, Slot] | None:
+        """Choose the first job, of those looked at, that may use this machine meanwhile."""
+        best: tuple[Key, Job, Slot] | None = None
+        for shape in [shape for shape in self.waiting.shapes() if shape.members == 1 and shape in self._parked]:
+            slot = reservation.slot_on(self.fleet, machine, shape)
+            if slot is None:
+                continue
+            spare = reservation.leaves_room(self.fleet, kept, shape, slot, self.runs_on(machine), now)
+            seconds = float("inf") if spare else kept.at - now
+            for lane in self.waiting.lanes(shape):
+                for job in lane.some(BACKFILL_LOOK):
+                    if reservation.expected_seconds(job) <= seconds and job.id != kept.job.id:
+                        key = place_of(job, self.settings.ordering, now)
+                        if best is None or key < best[0]:
+                            best = key, job, slot
+        return (best[1], best[2]) if best else None
 
     def _renew_reservations(self, now: float) -> None:
         """Plan anew what does not hold any more: the start has come, or something ended on a machine that is kept."""

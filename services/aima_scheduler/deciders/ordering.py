@@ -27,7 +27,7 @@ SHORT_UNIT_SECONDS = 206.0
 """The median duration of Helios' jobs: a job that long gains and loses nothing."""
 
 LARGEST_SHORT_FACTOR = 5.0
-"""What a job gains or loses at most for its length, clamped: as much as lies between two classes."""
+"""What a job gains or loses at most for its length, clamped: as much as lies between two classes far apart."""
 
 
 class Order(StrEnum):
@@ -77,8 +77,7 @@ class Ordering:
         seconds = 2.0 ** round(math.log2(max(job.estimate, 1.0)))
         factor: float = (SHORT_UNIT_SECONDS / seconds) ** SHORT_EXPONENT
         if self.clamped:
-            half = math.sqrt(LARGEST_SHORT_FACTOR)
-            factor = min(half, max(1 / half, factor))
+            factor = min(LARGEST_SHORT_FACTOR, max(1 / LARGEST_SHORT_FACTOR, factor))
         return weight * factor
 
 

@@ -61,6 +61,10 @@ class _Hot:
             self._jobs[place], self._at[last.id] = last, place
             self._times[:, place] = self._times[:, len(self._jobs)]
 
+    def some(self, most: int) -> list[Job]:
+        """Give so many jobs, in no order."""
+        return self._jobs[:most]
+
     def candidates(self, now: float) -> Iterator[Job]:
         """Give the job that comes first, with those that may be its equals by score."""
         queued, deadline = self._times[:, : len(self._jobs)]
@@ -95,6 +99,16 @@ class Lane:
             for job in self._hot.candidates(now):
                 found = _earlier(found, (place_of(job, ordering, now), job))
         return found
+
+    def some(self, most: int) -> Iterator[Job]:
+        """Give so many jobs of each part, most of them of the first: a heap's beginning holds its smallest."""
+        for heap, part in ((self._late, _Part.LATE), (self._plain, _Part.PLAIN)):
+            for queued_at, job_id in heap[:most]:
+                entry = self._table.get(job_id)
+                if entry and entry.lane is self and entry.part is part and entry.job.queued_at == queued_at:
+                    yield entry.job
+        if self._hot:
+            yield from self._hot.some(most)
 
     def put(self, job: Job, part: _Part) -> None:
         """Let a job wait in one part of the lane."""

@@ -69,14 +69,15 @@ def slot_on(fleet: Fleet, machine_id: str, shape: Shape) -> Slot | None:
     return Slot(machine_id, tuple(sorted(tightest[: shape.gpu_count])))
 
 
-def may_backfill(
-    fleet: Fleet, reservation: Reservation, job: Job, slot: Slot, running: Sequence[Running], now: float
+def leaves_room(
+    fleet: Fleet, reservation: Reservation, shape: Shape, slot: Slot, running: Sequence[Running], now: float
 ) -> bool:
-    """Tell whether a job may use a machine of a reservation meanwhile, where `running` runs; nothing is withheld."""
-    if now + expected_seconds(job) <= reservation.at:
-        return True
+    """Tell whether the reserved start holds with one more such job beside what runs there, however long it takes.
+
+    Nothing of the machine may be withheld meanwhile.
+    """
     machine = fleet.machine(slot.machine)
-    room = _without(_room(fleet, machine), job.shape, [slot])
+    room = _without(_room(fleet, machine), shape, [slot])
     for ended in running:
         if ended.ends_at(now) <= reservation.at:
             room = _with(room, ended, machine)

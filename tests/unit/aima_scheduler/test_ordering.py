@@ -12,7 +12,7 @@ from aima_common.contracts.media import Priority
 from aima_scheduler.deciders.model import Job, Mode, Shape
 from aima_scheduler.deciders.ordering import LARGEST_SHORT_FACTOR, Order, Ordering
 from aima_scheduler.deciders.queue import Waiting, place_of
-from tests.unit.aima_scheduler.seed_order import seed_score, seed_sorted
+from tests.reference.seed_order import seed_score, seed_sorted
 
 SHAPES = (Shape(1000, 512), Shape(4000, 8192), Shape(1000, 512, gpu_count=1))
 SEED = Ordering(mode=Mode.SEED)
@@ -84,7 +84,9 @@ def test_a_short_job_gains_and_a_critical_one_neither_gains_nor_loses() -> None:
     free = Ordering(order=Order.SEED_SHORT, clamped=False)
     brief, long = (a_job(1, Priority.NORMAL, SHAPES[0], 0, None, estimate=seconds) for seconds in (20.0, 86_400.0))
     assert free.score(brief, NOW) / free.score(long, NOW) == pytest.approx((86_400 / 20) ** 0.4, rel=0.35)
-    assert short.score(brief, NOW) / short.score(long, NOW) <= LARGEST_SHORT_FACTOR + 1e-9
+    longest = a_job(1, Priority.NORMAL, SHAPES[0], 0, None, estimate=1e9)
+    assert short.score(longest, NOW) * LARGEST_SHORT_FACTOR == pytest.approx(Ordering().score(longest, NOW))
+    assert free.score(longest, NOW) < short.score(longest, NOW)
     for seconds in (20.0, 86_400.0):
         critical = a_job(1, Priority.CRITICAL, SHAPES[0], 0, None, estimate=seconds)
         assert free.score(critical, NOW) == short.score(critical, NOW) == 100

@@ -1,0 +1,187 @@
+"""Which rule makes people wait least: a simulation of days on made-up fleets, every policy on the same jobs.
+
+`python -m benchmarks.scheduler.policies` prints means of seconds waited over paired seeds; `--json` one object.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import math
+import os
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.progress import track
+
+from aima_scheduler.deciders.engine import Settings
+from aima_scheduler.deciders.model import Job, Machine
+from aima_scheduler.deciders.ordering import Order, Ordering
+from aima_scheduler.deciders.placement import Scoring
+from benchmarks.scheduler.simulation import Decided, Policy, simulate
+from benchmarks.scheduler.workloads import HELIOS, SHORT, Mix, Work, draw, with_errors
+from tests.reference.seed_scheduler import PASS_SECONDS, resources_of, scheduling_pass
+
+Body = Mapping[str, float]
+LOADS = (0.7, 0.9)
+ERRORS = {"exact": 1.0, "3x": 3.0, "10x": 10.0}
+BARE = Settings(scoring=Scoring.BEST_FIT, fair=False, reservations=0, critical_reservations=0, starvation_every=0)
+EASY = dataclasses.replace(BARE, reservations=1, critical_reservations=16)
+SHORTEST_FIRST = Ordering(order=Order.SEED_SHORT)
+FREE = dataclasses.replace(SHORTEST_FIRST, clamped=False)
+RULES: dict[str, Settings | None] = {
+    "fifo": dataclasses.replace(BARE, ordering=Ordering(order=Order.FIFO), head_blocks=True),
+    "seed": None,
+    "corrected": BARE,
+    "easy": EASY,
+    "default": Settings(),
+    "seed_short": dataclasses.replace(Settings(), ordering=SHORTEST_FIRST),
+    "seed_short unclamped": dataclasses.replace(Settings(), ordering=FREE),
+    "shortest": dataclasses.replace(BARE, ordering=Ordering(order=Order.SHORTEST)),
+}
+INDIFFERENT = ("fifo", "seed", "corrected")
+"""Rules that never look at an estimate."""
+
+
+class Seed:
+    """The founding document's rule."""
+
+    period = PASS_SECONDS
+
+    def __init__(self, machines: Sequence[Machine]) -> None:
+        self._resources = {one.id: one for one in resources_of(machines)}
+        self._pending: dict[str, Job] = {}
+        self._on: dict[str, tuple[Job, str]] = {}
+
+    def arrived(self, work: Work) -> None:
+        """Let a job wait."""
+        self._pending[work.job.id] = work.job
+
+    def ended(self, name: str, now: float) -> None:
+        """Free what a job had."""
+        job, resource = self._on.pop(name)
+        self._resources[resource].change(job, -1)
+
+    def starts(self, now: float) -> Sequence[str]:
+        """Name the jobs that start in this pass."""
+        placed = scheduling_pass(self._pending.values(), list(self._resources.values()), now)
+        for job, resource in placed:
+            del self._pending[job.id]
+            self._on[job.id] = job, resource.id
+        return [job.id for job, _ in placed]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One simulation: a rule, on a mix at a load, with estimates that are more or less wrong."""
+
+    mix: Mix
+    load: float
+    errors: str
+    rule: str
+    seed: int
+
+    def run(self) -> Body:
+        """Let it happen."""
+        works = with_errors(draw(self.mix, self.load, self.seed), ERRORS[self.errors], self.seed)
+        settings = RULES[self.rule]
+        machines = self.mix.fleet()
+        policy: Policy = Seed(machines) if settings is None else Decided(settings, machines)
+        return simulate(policy, works).body()
+
+
+def cells(seeds: Sequence[int], mixes: Sequence[Mix]) -> list[Cell]:
+    """List all simulations; rules that never look at an estimate are tried once."""
+    found = []
+    for mix in mixes:
+        for load in LOADS:
+            for errors in ERRORS:
+                rules = [rule for rule in RULES if errors == "exact" or rule not in INDIFFERENT]
+                found += [Cell(mix, load, errors, rule, seed) for rule in rules for seed in seeds]
+    return found
+
+
+def interval(values: Sequence[float]) -> float:
+    """Tell half the width of the 95 % confidence interval of a mean (Student's t, ten values)."""
+    if len(values) < 2:
+        return 0.0
+    return float(2.26 * statistics.stdev(values) / math.sqrt(len(values)))
+
+
+def means(found: Mapping[Cell, Body], cell: Cell, seeds: Sequence[int]) -> dict[str, float]:
+    """Put the seeds of a cell together."""
+    bodies = [found[dataclasses.replace(cell, seed=seed)] for seed in seeds]
+    return {name: statistics.fmean(body[name] for body in bodies) for name in bodies[0]}
+
+
+def ratios(found: Mapping[Cell, Body], cell: Cell, measure: str, seeds: Sequence[int]) -> list[float]:
+    """Divide by the document's rule, seed by seed."""
+    told = []
+    for seed in seeds:
+        mine = found[dataclasses.replace(cell, seed=seed)]
+        against = found[dataclasses.replace(cell, rule="seed", errors="exact", seed=seed)]
+        told.append(mine[measure] / max(against[measure], 1e-9))
+    return told
+
+
+def summary(found: Mapping[Cell, Body], seeds: Sequence[int]) -> dict[str, dict[str, float]]:
+    """Put the seeds together: means, and ratios to the document's rule with their intervals."""
+    told: dict[str, dict[str, float]] = {}
+    for cell in [cell for cell in found if cell.seed == seeds[0]]:
+        row = means(found, cell, seeds)
+        against = means(found, dataclasses.replace(cell, rule="seed", errors="exact"), seeds)
+        for measure in ("wait", "gang_wait", "critical_wait"):
+            values = ratios(found, cell, measure, seeds)
+            row[f"{measure}_to_seed"] = row[measure] / max(against[measure], 1e-9)
+            row[f"{measure}_to_seed_interval"] = interval(values)
+        told[f"{cell.mix.name} {cell.load} {cell.errors} {cell.rule}"] = row
+    return told
+
+
+def measure(
+    seeds: Sequence[int], mixes: Sequence[Mix], report: Callable[[Sequence[Cell]], Sequence[Cell]]
+) -> dict[Cell, Body]:
+    """Run all simulations, on all cores."""
+    todo = cells(seeds, mixes)
+    with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        running = [pool.submit(cell.run) for cell in todo]
+        return {cell: running[number].result() for number, cell in enumerate(report(todo))}
+
+
+def main() -> None:
+    """Measure, and say what came of it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scheduler.policies", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10, help="paired repetitions (default 10)")
+    parser.add_argument("--mix", choices=["helios", "short"], help="only this one")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    seeds = list(range(1, options.seeds + 1))
+    mixes = [mix for mix in (HELIOS, SHORT) if options.mix in (None, mix.name)]
+    shown: Callable[[Sequence[Cell]], Sequence[Cell]] = lambda todo: list(  # noqa: E731
+        track(todo, "simulating", disable=options.json)
+    )
+    told = summary(measure(seeds, mixes, shown), seeds)
+    if options.json:
+        sys.stdout.write(json.dumps({"name": "scheduler.policies", "metrics": told}) + "\n")
+        return
+    print(table(told))
+
+
+COLUMNS = ("wait", "gang_wait", "critical_wait", "batch_wait", "longest_wait", "missed", "slowdown")
+RATIOS = ("wait_to_seed", "gang_wait_to_seed", "critical_wait_to_seed")
+
+
+def table(told: Mapping[str, Mapping[str, float]]) -> str:
+    """Write the figures as a table: seconds, shares and ratios."""
+    heads = [name.replace("_wait", "").replace("_to_seed", "/seed") for name in (*COLUMNS, *RATIOS)]
+    lines = [f"{'':38}" + "".join(f"{head:>12}" for head in heads)]
+    for name, row in told.items():
+        figures = [f"{row[column]:12.0f}" if column.endswith("wait") else f"{row[column]:12.3g}" for column in COLUMNS]
+        lines.append(f"{name:38}" + "".join(figures) + "".join(f"{row[column]:12.2f}" for column in RATIOS))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
