@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
@@ -11,10 +11,11 @@ from aima_common.contracts.media import MediumType
 from aima_common.contracts.telling import tell
 from aima_common.errors import TransientError
 from aima_common.jobs import JobKind, Leadership, Ledger
-from aima_common.jobs.ledger import is_interactive
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
-from aima_scheduler.placement import Machine, Needs, Room, ever_fits, place
+from aima_scheduler.board import Board, Facts
+from aima_scheduler.deciders.engine import Unschedulable
+from aima_scheduler.deciders.model import Placement, Shortfall
 
 IDLE_SECONDS = 0.5
 """The backstop for a wake-up that never came, or that woke another scheduler than the one that places."""
@@ -22,11 +23,14 @@ IDLE_SECONDS = 0.5
 UNCLAIMED_SECONDS = 20.0
 """A placement that no worker claims for this long is taken back: the machine may be gone."""
 
+WINDOW = 200
+"""So many waiting jobs of each class are looked at, the oldest of them; the others have their turn after them."""
+
 log = structlog.get_logger()
 
 
 class Dispatcher:
-    """The thin shell round `placement`: reads machines and jobs, writes where each job goes."""
+    """The thin shell round the deciders: reads machines and jobs, writes where each job goes."""
 
     def __init__(
         self, ports: Ports, ledger: Ledger, on_unschedulable: Callable[[Document, str], Awaitable[None]]
@@ -36,6 +40,7 @@ class Dispatcher:
         self._ledger = ledger
         self._on_unschedulable = on_unschedulable
         self._leadership = Leadership(ports.documents, "placing", ledger.holder, ports.clock.monotonic)
+        self._board = Board()
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -64,40 +69,41 @@ class Dispatcher:
         Of several schedulers one places at a time: two that count the same free room would both fill it.
         """
         await self._leave_the_silent()
-        waiting = await self._ledger.ready(JobKind.ANALYSE, {"machine": None})
+        waiting = await self._ledger.ready(JobKind.ANALYSE, {"machine": None}, limit=WINDOW)
         if not waiting or not await self._leadership.held():
             return 0
-        machines = await self._machines()
-        rooms = await self._rooms(machines)
+        now = self._clock.now().timestamp()
+        machines = await self._documents.find("machines", {"state": "available"}, order=["id"])
+        self._board.set_machines(map(_facts, machines), now)
+        self._board.set_running([_facts(job) for job in await self._placed(machines)], now)
+        self._board.set_waiting([_facts(job) for job in waiting])
+        return await self._carry_out(self._board.decide(now), {job.id: job for job in waiting}, now)
+
+    async def _carry_out(
+        self, decisions: Sequence[Placement | Unschedulable], jobs: Mapping[str, Document], now: float
+    ) -> int:
         placed = 0
-        for job in waiting:
-            needs = needs_of(job)
-            if machines and (reason := ever_fits(needs, machines)):
-                await self._refuse(job, reason)
-                continue
-            room = place(needs, rooms, interactive=is_interactive(job))
-            if room and await self._assign(job, room.machine.id):
-                room.take(needs)
+        for decision in decisions:
+            job = jobs[decision.job]
+            if isinstance(decision, Unschedulable):
+                await self._refuse(job, in_words(decision.shortfall))
+            elif await self._assign(job, decision.slots[0].machine):
                 placed += 1
+            else:
+                self._board.undo(job.id, now)
         return placed
 
-    async def _machines(self) -> list[Machine]:
-        found = await self._documents.find("machines", {"state": "available"}, order=["id"])
-        return [
-            Machine(d.id, float(d.body["cpus"]), int(d.body["memory_bytes"]), len(d.body.get("gpus", [])))
-            for d in found
-        ]
-
-    async def _rooms(self, machines: Sequence[Machine]) -> list[Room]:
-        rooms = {machine.id: Room(machine) for machine in machines}
-        wanted = {"kind": JobKind.ANALYSE.value, "machine": list(rooms), "state": ["ready", "leased"]}
+    async def _placed(self, machines: Sequence[Document]) -> list[Document]:
+        """Read what is on the machines; take back what no worker claimed in time."""
+        wanted = {"kind": JobKind.ANALYSE.value, "machine": [one.id for one in machines], "state": ["ready", "leased"]}
         now = self._clock.now().timestamp()
+        found = []
         for job in await self._documents.find("jobs", wanted, limit=10_000):
             if job.state == "ready" and now - float(job.body.get("placed_at") or 0) > UNCLAIMED_SECONDS:
                 await self._take_back(job)
-                continue
-            rooms[job.body["machine"]].take(needs_of(job))
-        return list(rooms.values())
+            else:
+                found.append(job)
+        return found
 
     async def _leave_the_silent(self) -> None:
         """Take back what waits for machines that are gone; what they had begun ends with its lease."""
@@ -132,7 +138,11 @@ class Dispatcher:
             await self._on_unschedulable(job, reason)
 
 
-def needs_of(job: Document) -> Needs:
-    """Read what a job needs."""
-    needs = job.body["needs"]
-    return Needs(float(needs.get("cpus", 1)), int(needs.get("memory_bytes", 0)), int(needs.get("gpus", 0)))
+def in_words(shortfall: Shortfall) -> str:
+    """Say what a job lacks, and which machine comes nearest."""
+    nearest = f"{shortfall.nearest}, which comes nearest, has {shortfall.available}" if shortfall.nearest else ""
+    return f"it needs {shortfall.wanted}; {nearest or 'there is no machine'}"
+
+
+def _facts(document: Document) -> Facts:
+    return Facts(document.id, document.tenant, document.body)

@@ -1,0 +1,207 @@
+"""What the deciders know, brought in line with the store before they decide: jobs, machines, and what runs where. Pure.
+
+The store is right, always: what stands on the board is put there from documents, and put there anew whenever they
+say something else.
+"""
+
+import datetime
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from aima_common.contracts.media import Confidentiality, Priority
+from aima_scheduler.deciders.engine import Engine, Settings, Unschedulable
+from aima_scheduler.deciders.model import Gpu, Job, Machine, Placement, Shape, Slot
+from aima_scheduler.deciders.reservation import slot_on
+
+MIB = 1 << 20
+
+QUEUE_AHEAD = 2
+"""Jobs per machine that may be placed beyond its cores, so that a finishing worker finds the next at once."""
+
+INTERACTIVE = frozenset({Priority.CRITICAL, Priority.HIGH})
+"""Somebody waits for these: one of them may exceed a machine's cores, so as not to wait for what takes minutes."""
+
+REMEMBERED_RUNS = 50
+"""So many durations of an analyzer tell how long its next job will take."""
+
+NOTHING = Shape(0, 0)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A job or a machine as its document has it."""
+
+    id: str
+    tenant: str
+    body: Mapping[str, Any]
+
+
+@dataclass
+class Paces:
+    """How long jobs take, learned from those that ended."""
+
+    _seconds: dict[str, deque[float]] = field(default_factory=dict)
+
+    def learn(self, kind: str, seconds: float) -> None:
+        """Count a job that ended."""
+        self._seconds.setdefault(kind, deque(maxlen=REMEMBERED_RUNS)).append(max(0.0, seconds))
+
+    def expected(self, kind: str) -> tuple[float, float] | None:
+        """Give the mean, and what nine of ten do not exceed, s; None while nothing is known."""
+        known = sorted(self._seconds.get(kind, ()))
+        if not known:
+            return None
+        return sum(known) / len(known), known[math.ceil(0.9 * len(known)) - 1]
+
+
+class Board:
+    """An engine that knows what the store knows."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.engine = Engine(settings)
+        self.paces = Paces()
+        self._machines: dict[str, Machine] = {}
+        self._beyond: dict[str, str] = {}
+        """Jobs that exceed the cores of a machine, with the machine."""
+        self._claimed: dict[str, tuple[str, float]] = {}
+        """Jobs that are worked on: by which analyzer, and since when."""
+
+    def set_machines(self, found: Iterable[Facts], now: float) -> None:
+        """Have these machines, and no others."""
+        wanted = {one.id: machine_of(one) for one in found}
+        for name in [name for name, known in self._machines.items() if wanted.get(name) != known]:
+            for lost in self.engine.machine_removed(name, now):
+                self._beyond.pop(lost.id, None)
+            del self._machines[name]
+        for name, machine in wanted.items():
+            if name not in self._machines:
+                self.engine.machine_added(machine)
+                self._machines[name] = machine
+
+    def set_running(self, found: Sequence[Facts], now: float) -> None:
+        """Have these jobs on their machines, and no others."""
+        known = {one.id for one in found}
+        for name in [name for name in self.engine.running if name not in known]:
+            self._ended(name, now)
+        for one in found:
+            if one.id not in self.engine.running and one.body["machine"] in self._machines:
+                self.engine.withdraw(one.id)
+                self._adopt(self.job_of(one), one)
+            if (since := _seconds(one.body.get("claimed_at"))) is not None:
+                self._claimed[one.id] = str(one.body.get("analyzer")), since
+
+    def set_waiting(self, found: Sequence[Facts]) -> None:
+        """Let these jobs wait, and no others."""
+        wanted = {one.id: self.job_of(one) for one in found if one.id not in self.engine.running}
+        for job in [job for job in self.engine.waiting if job.id not in wanted]:
+            self.engine.withdraw(job.id)
+        for name, job in wanted.items():
+            before = self.engine.waiting.get(name)
+            if before is None:
+                self.engine.submit(job)
+            elif (before.priority, before.deadline, before.shape) != (job.priority, job.deadline, job.shape):
+                self.engine.change(job)
+
+    def decide(self, now: float) -> list[Placement | Unschedulable]:
+        """Say what goes where; whoever cannot carry that out says so with `undo`."""
+        decisions = self.engine.decide(now)
+        return decisions + self._beyond_the_cores(now)
+
+    def undo(self, job_id: str, now: float) -> None:
+        """Take a placement back: the job is not to be had any more, or was changed meanwhile."""
+        self.engine.ended(job_id, now)
+        self._beyond.pop(job_id, None)
+
+    def job_of(self, facts: Facts) -> Job:
+        """Read a job's document."""
+        body = facts.body
+        expected = self.paces.expected(str(body.get("analyzer")))
+        return Job(
+            facts.id,
+            facts.tenant,
+            Priority(body["priority"]),
+            self._shape_of(body),
+            _seconds(body["submitted_at"]) or 0.0,
+            _seconds(body["deadline"]),
+            estimate=expected[0] if expected else None,
+            longest=expected[1] if expected else None,
+        )
+
+    def _shape_of(self, body: Mapping[str, Any]) -> Shape:
+        needs = body["needs"]
+        # CPU is soft: a laptop never refuses a film (model.md, "States").
+        most = max((one.cpu_milli for one in self._machines.values()), default=0) - 1000 * QUEUE_AHEAD
+        cpu = round(1000 * float(needs.get("cpus", 1)))
+        return Shape(
+            cpu_milli=min(cpu, most) if most > 0 else cpu,
+            memory_mib=_mib(needs.get("memory_bytes", 0)),
+            gpu_count=int(needs.get("gpus", 0)),
+            gpu_memory_mib=_mib(needs.get("gpu_memory_bytes", 0)),
+            gpu_types=tuple(needs.get("gpu_types", ())),
+            locations=allowed_locations(str(body.get("confidentiality", ""))),
+        )
+
+    def _adopt(self, job: Job, facts: Facts) -> None:
+        began = _seconds(facts.body.get("claimed_at")) or float(facts.body.get("placed_at") or 0.0)
+        machine = str(facts.body["machine"])
+        slot = slot_on(self.engine.fleet, machine, job.shape)
+        if slot is not None:
+            self.engine.adopt(job, (slot,), began)
+        else:
+            # There is less room than was thought: a machine that shrank, or somebody who could not wait.
+            self.engine.adopt(replace(job, shape=NOTHING), (Slot(machine),), began)
+            self._beyond[job.id] = machine
+
+    def _ended(self, name: str, now: float) -> None:
+        self.engine.ended(name, now)
+        self._beyond.pop(name, None)
+        if name in self._claimed:
+            analyzer, since = self._claimed.pop(name)
+            self.paces.learn(analyzer, now - since)
+
+    def _beyond_the_cores(self, now: float) -> list[Placement | Unschedulable]:
+        """Let one who cannot wait exceed the cores of each machine, the most urgent first."""
+        placed: list[Placement | Unschedulable] = []
+        waiting = [job for job in self.engine.waiting if job.priority in INTERACTIVE and not job.shape.gpu_count]
+        score = self.engine.settings.ordering.score
+        for job in sorted(waiting, key=lambda job: (-score(job, now), job.queued_at, job.id)):
+            machine = self._with_room_beyond(job)
+            if machine is not None:
+                self.engine.withdraw(job.id)
+                self.engine.adopt(replace(job, shape=NOTHING), (Slot(machine),), now)
+                self._beyond[job.id] = machine
+                placed.append(Placement(job.id, (Slot(machine),)))
+        return placed
+
+    def _with_room_beyond(self, job: Job) -> str | None:
+        taken = set(self._beyond.values())
+        for name, machine in sorted(self._machines.items()):
+            allowed = not job.shape.locations or machine.location in job.shape.locations
+            if name not in taken and allowed and machine.memory_mib >= job.shape.memory_mib:
+                return name
+        return None
+
+
+def machine_of(facts: Facts) -> Machine:
+    """Read a machine's document; what may be placed ahead of its cores counts as cores."""
+    body = facts.body
+    gpus = tuple(Gpu(str(gpu.get("name", "")), _mib(gpu.get("memory_bytes", 0))) for gpu in body.get("gpus", []))
+    cores = max(float(body["cpus"]), 1.0) + QUEUE_AHEAD
+    location, cost = str(body.get("location", "local")), float(body.get("cost_per_hour", 0.0))
+    return Machine(facts.id, round(1000 * cores), _mib(body["memory_bytes"]), gpus, location, cost)
+
+
+def allowed_locations(confidentiality: str) -> tuple[str, ...]:
+    """Tell where work may run: what is not public stays on one's own machines; absent or unknown is confidential."""
+    return () if confidentiality == Confidentiality.PUBLIC else ("local",)
+
+
+def _mib(size_bytes: float) -> int:
+    return -(-int(size_bytes) // MIB)
+
+
+def _seconds(time: object) -> float | None:
+    return datetime.datetime.fromisoformat(str(time)).timestamp() if time else None

@@ -1,0 +1,134 @@
+"""What the deciders know is what the store says, and what follows from it is placed on real machines."""
+
+from typing import Any
+
+import pytest
+
+from aima_scheduler.board import MIB, QUEUE_AHEAD, Board, Facts, Paces, allowed_locations
+from aima_scheduler.deciders.engine import Unschedulable
+from aima_scheduler.deciders.model import Placement
+
+GIB = 1 << 30
+START = "2026-11-25T08:00:00+00:00"
+
+
+def machine(name: str, cpus: float = 4.0, **more: Any) -> Facts:
+    return Facts(name, "", {"cpus": cpus, "memory_bytes": 8 * GIB, "gpus": [], **more})
+
+
+def job(name: str, priority: str = "normal", needs: dict[str, Any] | None = None, **more: Any) -> Facts:
+    body = {"priority": priority, "deadline": None, "submitted_at": START, "analyzer": "faces", "machine": None}
+    return Facts(name, "tenant", {**body, "needs": {"cpus": 1, "memory_bytes": GIB, **(needs or {})}, **more})
+
+
+def placed(board: Board, *jobs: Facts, now: float = 0.0) -> dict[str, str]:
+    board.set_waiting(jobs)
+    return {one.job: one.slots[0].machine for one in board.decide(now) if isinstance(one, Placement)}
+
+
+def board_of(*machines: Facts) -> Board:
+    board = Board()
+    board.set_machines(machines, 0.0)
+    return board
+
+
+def test_some_jobs_may_wait_at_the_machine_for_a_core() -> None:
+    board = board_of(machine("m", cpus=2))
+    names = [f"j{number}" for number in range(6)]
+    assert list(placed(board, *map(job, names))) == names[: 2 + QUEUE_AHEAD]
+
+
+def test_a_laptop_never_refuses_a_film() -> None:
+    board = board_of(machine("laptop", cpus=2))
+    assert placed(board, job("film", needs={"cpus": 16})) == {"film": "laptop"}
+
+
+def test_memory_and_gpus_are_not_soft_and_what_is_missing_is_told() -> None:
+    board = board_of(machine("m"))
+    board.set_waiting([job("huge", needs={"memory_bytes": 9 * GIB}), job("gpu", needs={"gpus": 1}), job("fits")])
+    told = board.decide(0.0)
+    refused = {one.job: one.shortfall.dimension for one in told if isinstance(one, Unschedulable)}
+    assert refused == {"huge": "memory", "gpu": "gpu"}
+    assert [one.job for one in told if isinstance(one, Placement)] == ["fits"]
+
+
+def test_one_who_cannot_wait_exceeds_the_cores_and_no_second_one() -> None:
+    board = board_of(machine("m", cpus=1))
+    assert len(placed(board, *(job(f"j{number}") for number in range(4)))) == 1 + QUEUE_AHEAD
+    urgent = [job("one", "high"), job("two", "high"), job("film", "normal")]
+    assert placed(board, *urgent) == {"one": "m"}
+    board.set_running([job("one", "high", machine="m", placed_at=0.0)], 1.0)
+    assert set(placed(board, *urgent[1:])) == {"two", "film"}, "those that ended made room"
+
+
+def test_what_could_not_be_carried_out_is_taken_back() -> None:
+    board = board_of(machine("m", cpus=1))
+    jobs = [job(f"j{number}") for number in range(4)]
+    (first, *_) = placed(board, *jobs)
+    board.undo(first, 0.0)
+    assert placed(board, jobs[3]) == {"j3": "m"}
+
+
+def test_what_the_store_says_runs_takes_room_and_what_it_says_no_more_gives_it_back() -> None:
+    board = board_of(machine("m", cpus=1))
+    running = [job(f"r{number}", machine="m", placed_at=5.0) for number in range(1 + QUEUE_AHEAD)]
+    board.set_running(running, 10.0)
+    assert placed(board, job("waits")) == {}
+    board.set_running(running[1:], 11.0)
+    assert placed(board, job("waits")) == {"waits": "m"}
+
+
+def test_a_machine_that_shrank_keeps_what_runs_there() -> None:
+    board = board_of(machine("m", cpus=4))
+    running = [job(f"r{number}", machine="m", placed_at=5.0) for number in range(6)]
+    board.set_running(running, 10.0)
+    board.set_machines([machine("m", cpus=1)], 11.0)
+    board.set_running(running, 11.0)
+    assert set(board.engine.running) == {one.id for one in running}
+    assert placed(board, job("waits")) == {}
+
+
+def test_what_is_not_public_stays_on_ones_own_machines() -> None:
+    board = board_of(machine("cloud-1", location="cloud"))
+    board.set_waiting([job("open", confidentiality="public"), job("secret", confidentiality="confidential"), job("?")])
+    told = board.decide(0.0)
+    assert [one.job for one in told if isinstance(one, Placement)] == ["open"]
+    refused = {one.job: one.shortfall.dimension for one in told if isinstance(one, Unschedulable)}
+    assert refused == {"secret": "location", "?": "location"}
+
+
+@pytest.mark.parametrize("said", ["internal", "confidential", "", "secret"])
+def test_what_is_absent_or_unknown_counts_as_confidential(said: str) -> None:
+    assert allowed_locations(said) == ("local",)
+    assert allowed_locations("public") == ()
+
+
+def test_a_change_of_urgency_changes_places() -> None:
+    board = board_of(machine("m", cpus=1))
+    running = [job(f"r{number}", machine="m", placed_at=5.0) for number in range(1 + QUEUE_AHEAD)]
+    board.set_running(running, 10.0)
+    assert placed(board, job("a"), job("b")) == {}
+    board.set_running(running[1:], 11.0)
+    assert placed(board, job("a"), job("b", deadline="1970-01-01T00:05:00+00:00"), now=12.0) == {"b": "m"}
+
+
+def test_durations_are_learned_from_what_was_claimed_and_ended() -> None:
+    board = board_of(machine("m", cpus=4))
+    claimed = "1970-01-01T00:00:10+00:00"
+    board.set_running([job("a", machine="m", claimed_at=claimed)], 11.0)
+    assert board.job_of(job("b")).estimate is None
+    board.set_running([], 30.0)
+    assert (board.job_of(job("b")).estimate, board.job_of(job("b", analyzer="text")).estimate) == (20.0, None)
+
+
+def test_of_many_durations_the_mean_and_what_nine_of_ten_do_not_exceed_are_told() -> None:
+    paces = Paces()
+    for seconds in range(1, 101):
+        paces.learn("faces", seconds)
+    assert paces.expected("faces") == (75.5, 95)
+    assert paces.expected("text") is None
+
+
+def test_memory_is_rounded_up() -> None:
+    board = board_of(machine("m"))
+    assert board.job_of(job("a", needs={"memory_bytes": GIB + 1})).shape.memory_mib == GIB // MIB + 1
