@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 BLOCK_BYTES = 1 << 20
 
@@ -29,28 +29,27 @@ class FileDigest:
 async def digest(path: Path, moved: Moved = nothing) -> FileDigest:
     """Hash a file without holding more than a block of it; raise `OSError` when it cannot be read."""
     running, size = hashlib.sha256(), 0
-    file = await asyncio.to_thread(path.open, "rb")
-    try:
+    with _opened(path) as file:
         while block := await asyncio.to_thread(_read_and_hash, file, running.update):
             size += block
             moved(block)
-    finally:
-        file.close()
     return FileDigest(running.hexdigest(), size)
 
 
 async def blocks(path: Path, size_bytes: int, moved: Moved = nothing, *, start: int = 0) -> AsyncIterator[bytes]:
     """Stream exactly `size_bytes` of a file from `start` on; stop early when it has become shorter."""
     left = size_bytes
-    file = await asyncio.to_thread(path.open, "rb")
-    try:
-        await asyncio.to_thread(file.seek, start)
+    with _opened(path) as file:
+        file.seek(start)
         while left > 0 and (block := await asyncio.to_thread(file.read, min(BLOCK_BYTES, left))):
             left -= len(block)
             yield block
             moved(len(block))
-    finally:
-        file.close()
+
+
+def _opened(path: Path) -> IO[bytes]:
+    # Not in a thread: a file that was opened for a task which was cancelled meanwhile would be closed by nobody.
+    return path.open("rb")
 
 
 class Again:
