@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 BLOCK_BYTES = 1 << 20
 
@@ -47,7 +47,7 @@ async def blocks(path: Path, size_bytes: int, moved: Moved = nothing, *, start: 
             moved(len(block))
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> BinaryIO:
     # Not in a thread: a file that was opened for a task which was cancelled meanwhile would be closed by nobody.
     return path.open("rb")
 
