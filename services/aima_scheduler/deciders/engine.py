@@ -189,6 +189,10 @@ class Engine:
             known = self._parked[shape] = placement.blocked_by(self.fleet, shape)
         return known
 
+    def fleet_for(self, job_id: str) -> Fleet:
+        """Give the fleet as it is for a job, for what-if: what is kept free for it is free."""
+        return self._withholding.fleet_without() if job_id in self._reservations else self.fleet.copy()
+
     def head(self, now: float) -> Job | None:
         """Give the job that comes first of all that wait, whether it fits or not."""
         found = self._blocked_heads(now)

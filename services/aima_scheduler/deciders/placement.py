@@ -114,7 +114,14 @@ def blocked_by(fleet: Fleet, shape: Shape) -> Shortfall:
     misses = [(_misses(room, shape), machine_id) for machine_id, room in rooms]
     if not misses:
         return Shortfall("cpu", f"{shape.cpu_milli} milli-CPU", None, "no machine at all")
-    missing, nearest = min(misses, key=lambda miss: (len(miss[0]), sum(lack for _, lack, _, _ in miss[0])))
+    empty = Fleet(fleet.machines)
+
+    def distance(miss: tuple[list[tuple[str, float, str, str]], str]) -> tuple[bool, bool, int, float]:
+        lacks, machine_id = miss
+        no_gpu = shape.gpu_count > 0 and not fleet.machine(machine_id).gpus
+        return not fits(empty.free(machine_id), shape), no_gpu, len(lacks), sum(lack for _, lack, _, _ in lacks)
+
+    missing, nearest = min(misses, key=distance)
     dimension, _, wanted, available = max(missing, key=lambda each: each[1])
     return Shortfall(dimension, wanted, nearest, available)
 

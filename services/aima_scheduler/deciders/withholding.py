@@ -37,6 +37,15 @@ class Withholding:
         """Tell whether all of these machines are still withheld for somebody."""
         return set(machines) <= self._held.get(name, {}).keys()
 
+    def fleet_without(self) -> Fleet:
+        """Make a fleet in which nothing is withheld, for what-if."""
+        copy = self._fleet.copy()
+        for held in self._held.values():
+            for taken in held.values():
+                for shape, slot in taken:
+                    copy.release(shape, (slot,))
+        return copy
+
     def _give_back(self, taken: Iterable[tuple[Shape, Slot]]) -> None:
         for shape, slot in taken:
             self._fleet.release(shape, (slot,))
