@@ -77,13 +77,17 @@ def plan(
         return ",".join(f"http://127.0.0.1:{own[name][1]}" for name, of, _ in names if of == service)
 
     special: dict[str, dict[str, str]] = {
-        "gateway": {"AIMA_UPLOAD_URLS": urls("upload"), "AIMA_ANALYSIS_URLS": urls("analysis")},
+        "gateway": {
+            "AIMA_UPLOAD_URLS": urls("upload"),
+            "AIMA_ANALYSIS_URLS": urls("analysis"),
+            "AIMA_SCHEDULER_URLS": urls("scheduler"),
+        },
     }
     made = []
     for name, service, lane in names:
         health, port = own[name]
         environment = {**stores, "AIMA_HEALTH_PORT": str(health), "AIMA_MACHINE": machine, **(extra or {})}
-        if service in {"gateway", "upload", "analysis"}:
+        if service in {"gateway", "upload", "analysis", "scheduler"}:
             environment |= {"AIMA_INTERNAL_SECRET": secret, f"AIMA_{service.upper()}_PORT": str(port)}
         if lane:
             environment["AIMA_LANES"] = lane

@@ -54,11 +54,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("AIMA_MACHINE", "name of the machine (the node, in Kubernetes)", default="the host's name"),
     Setting("AIMA_SLOTS", "jobs that a process works on at the same time", default="the number of cores"),
     Setting("AIMA_LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR", default="INFO"),
-    Setting("AIMA_INTERNAL_SECRET", "what processes show each other", "gateway, upload, analysis", secret=True),
+    Setting("AIMA_INTERNAL_SECRET", "what processes show others", "gateway, upload, analysis, scheduler", secret=True),
     Setting("AIMA_GATEWAY_HOST", "address of the HTTP interface", "gateway", "127.0.0.1"),
     Setting("AIMA_GATEWAY_PORT", "port of the HTTP interface; 0 takes a free one", "gateway", "8700"),
     Setting("AIMA_UPLOAD_URLS", "the upload processes, with commas between them", "gateway"),
     Setting("AIMA_ANALYSIS_URLS", "processes that turn a search's words into vectors", "gateway", ""),
+    Setting("AIMA_SCHEDULER_URLS", "schedulers, which know why a job waits", "gateway", ""),
     Setting(
         "AIMA_ADMISSION_SECONDS", "age of waiting work above which uploads are refused; 0: never", "gateway", "900"
     ),
@@ -80,6 +81,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("AIMA_UNSANDBOXED", "yes: decode without the sandbox where the kernel lacks it", "preprocessing", "no"),
     Setting("AIMA_ANALYZERS", "names of the analyzers to run, with commas between them", "analysis", "the usual ones"),
     Setting("AIMA_LANES", "video, image, audio: whose jobs this process takes", "analysis", "all three"),
+    Setting("AIMA_SCHEDULER_HOST", "address that gateways reach the scheduler at", "scheduler", "127.0.0.1"),
+    Setting("AIMA_SCHEDULER_PORT", "port of the same; 0 takes a free one", "scheduler", "8703"),
     Setting("AIMA_ANALYSIS_HOST", "address that gateways reach analysis at", "analysis", "127.0.0.1"),
     Setting("AIMA_ANALYSIS_PORT", "port of the same; 0 takes a free one", "analysis", "8702"),
     Setting("AIMA_MODELS", "folder of the model pack", "analysis, preprocessing", "the user's cache"),

@@ -78,6 +78,7 @@ async def build(options: Options) -> AsyncIterator[House]:
         store = ModelStore()
         descriptions = [describe(analyzer, store) for analyzer in chosen(options.analyzers)]
         upload = Upload(ports, UploadSettings(secret=secret))
+        scheduler = Scheduler(ports, ledger)
 
         async def upload_urls() -> tuple[str, ...]:
             return (await upload.url(),)
@@ -91,13 +92,14 @@ async def build(options: Options) -> AsyncIterator[House]:
             GatewaySettings(secret=secret, host=options.host, port=options.port),
             upload_urls=upload_urls,
             embed_text=pool.embed_text,
+            explain_job=scheduler.explain,
             checks={"sandbox": sandbox_check},
         )
         services: tuple[Service, ...] = (
             gateway,
             upload,
             Preprocessing(ports, ledger, decoder, slots=slots),
-            Scheduler(ports, ledger),
+            scheduler,
             GpuManager(ports),
             AnalysisService(ports, ledger, pool, descriptions, machine=machine, slots=slots),
             Fusion(ports, ledger),

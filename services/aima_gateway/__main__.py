@@ -15,6 +15,7 @@ from aima_common.process import Workplace, alone, serve, with_settings
 from aima_gateway.key_store import KeyStore
 from aima_gateway.keys import Role
 from aima_gateway.remote_embedding import RemoteEmbedding
+from aima_gateway.remote_explanations import RemoteExplanations
 from aima_gateway.service import Gateway
 from aima_gateway.settings import Settings, tenant_limits
 from aima_gateway.tenant_limits import NAMES
@@ -36,7 +37,13 @@ def main() -> None:
 def _service(place: Workplace) -> Gateway:
     own = Settings.from_environment(place.environment)
     analysis = settings.words(place.environment, "AIMA_ANALYSIS_URLS")
-    return Gateway(place.ports, own, embed_text=RemoteEmbedding(analysis, own.secret) if analysis else None)
+    schedulers = settings.words(place.environment, "AIMA_SCHEDULER_URLS")
+    return Gateway(
+        place.ports,
+        own,
+        embed_text=RemoteEmbedding(analysis, own.secret) if analysis else None,
+        explain_job=RemoteExplanations(schedulers, own.secret) if schedulers else None,
+    )
 
 
 def _make_key(arguments: list[str]) -> int:

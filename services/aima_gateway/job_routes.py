@@ -1,11 +1,14 @@
 """Jobs: what is being done, why it is not done yet, and stopping it."""
 
+import contextlib
 import datetime
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 
 from aima_common.collections import JOB_STATES, JOB_TERMINAL
+from aima_common.errors import TransientError
 from aima_common.ports.clock import Clock
 from aima_common.ports.documents import Document
 from aima_common.problems import refuse
@@ -15,6 +18,9 @@ from aima_gateway.audit import Audit
 from aima_gateway.reading import Reading
 from aima_gateway.requests import Requests
 
+ExplainJob = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
+"""Asks the scheduler about a tenant's job; None where it says nothing."""
+
 PACE_SAMPLE = 20
 """Jobs of the same kind whose durations estimate the next one's."""
 
@@ -22,11 +28,14 @@ PACE_SAMPLE = 20
 class JobRoutes:
     """Reads jobs, and turns the wish to stop one into a message."""
 
-    def __init__(self, reading: Reading, requests: Requests, audit: Audit, clock: Clock) -> None:
+    def __init__(
+        self, reading: Reading, requests: Requests, audit: Audit, clock: Clock, explain: ExplainJob | None = None
+    ) -> None:
         self._reading = reading
         self._requests = requests
         self._audit = audit
         self._clock = clock
+        self._explain = explain
 
     def handlers(self) -> Handlers:
         """Map operations to what answers them."""
@@ -62,7 +71,14 @@ class JobRoutes:
         running = await self._reading.some("jobs", job.tenant, {**alike, "state": "leased"}, limit=1000)
         done = await self._reading.some("jobs", job.tenant, {**alike, "state": "done"}, ["-submitted_at"], PACE_SAMPLE)
         explained = views.explain(job, rivals, len(running), _pace(done), self._clock.now())
-        return json_answer(explained)
+        told = await self._asked(job) if job.state == "ready" else None
+        return json_answer(views.explain_by_scheduler(explained, told) if told else explained)
+
+    async def _asked(self, job: Document) -> Mapping[str, Any] | None:
+        """Ask the scheduler; where none can be asked, what the store says has to do."""
+        with contextlib.suppress(TransientError):
+            return await self._explain(job.tenant, job.id) if self._explain else None
+        return None
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         job, who = await self._job(request), actor(request)

@@ -262,7 +262,11 @@ SCHEMAS: dict[str, Json] = {
             "state": one_of(JOB_STATES),
             "position": nullable({"type": "integer", "minimum": 1}),
             "blocked_by": {"type": "array", "items": STRING},
+            "dimension": nullable({"type": "string", "description": "What is missing now, such as cpu or gpu_memory."}),
+            "would_help": {"type": "array", "items": STRING},
             "estimated_start_seconds": nullable(NUMBER),
+            "start_interval_seconds": nullable({"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}),
+            "placed_because": nullable(STRING),
         }
     ),
     "Entity": record(ENTITY),

@@ -27,7 +27,7 @@ from aima_gateway.events import CaseEvents, heard
 from aima_gateway.findings import Findings
 from aima_gateway.guard import Guard
 from aima_gateway.idempotency import Idempotency
-from aima_gateway.job_routes import JobRoutes
+from aima_gateway.job_routes import ExplainJob, JobRoutes
 from aima_gateway.key_routes import KeyRoutes
 from aima_gateway.key_store import KeyStore
 from aima_gateway.limits import Admission
@@ -57,7 +57,11 @@ log = structlog.get_logger()
 
 
 class Gateway:
-    """The one door. `embed_text` turns a query into a vector, or None where the model is not installed."""
+    """The one door.
+
+    `embed_text` turns a query into a vector, or None where the model is not installed; `explain_job` gives what the
+    scheduler says of a tenant's job, or None where it says nothing.
+    """
 
     name = "gateway"
 
@@ -68,6 +72,7 @@ class Gateway:
         *,
         upload_urls: Urls | None = None,
         embed_text: EmbedText | None = None,
+        explain_job: ExplainJob | None = None,
         checks: Mapping[str, Check] | None = None,
     ) -> None:
         self.keys = KeyStore(ports, settings.environment)
@@ -77,6 +82,7 @@ class Gateway:
         self._ports = ports
         self._settings = settings
         self.embed_text = embed_text
+        self._explain_job = explain_job
         self._checks = dict(checks or {})
         self._audit = Audit(ports)
         self._events = CaseEvents(ports, settings.poll_seconds)
@@ -163,7 +169,7 @@ class Gateway:
             UploadRoutes(self._replicas, UploadDoor(ports.documents, self._gate, self.tenants)),
             MediaRoutes(reading, findings, ports.objects, requests, audit),
             CorrectionRoutes(reading, findings, self.keys, self._idempotency, requests, audit),
-            JobRoutes(reading, requests, audit, ports.clock),
+            JobRoutes(reading, requests, audit, ports.clock, self._explain_job),
             EntityRoutes(reading),
             SearchRoutes(reading, ports.search, ports.vectors, self._embed),
             DossierRoutes(reading, ports.objects, guard, audit, ports.clock, settings),

@@ -171,7 +171,11 @@ def explain(
         "state": job.state,
         "position": None,
         "blocked_by": [],
+        "dimension": None,
+        "would_help": [],
         "estimated_start_seconds": None,
+        "start_interval_seconds": None,
+        "placed_because": job.body.get("placed_because"),
     }
     if job.state != "ready":
         return {**explained, "blocked_by": [_why(job)] if job.state in _WHY else []}
@@ -187,6 +191,21 @@ def explain(
         reasons.append(f"{workers} jobs of its kind are running")
     estimate = None if pace is None else max((start - now).total_seconds(), ahead * pace / max(workers, 1), 0.0)
     return {**explained, "position": ahead + 1, "blocked_by": reasons, "estimated_start_seconds": estimate}
+
+
+def explain_by_scheduler(explained: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """Put what the scheduler says in the place of what the store lets one guess."""
+    start = told["start"]
+    later = [reason for reason in explained["blocked_by"] if "tried again" in reason]
+    return {
+        **explained,
+        "position": told["position"],
+        "blocked_by": [*later, *told["reasons"]],
+        "dimension": told["dimension"],
+        "would_help": list(told["would_help"]),
+        "estimated_start_seconds": start["middle"] if start else explained["estimated_start_seconds"],
+        "start_interval_seconds": [start["low"], start["high"]] if start else None,
+    }
 
 
 def field_error(error: Mapping[str, Any]) -> FieldError:

@@ -13,6 +13,7 @@ from typing import Any
 
 from aima_common.contracts.media import Confidentiality, Priority
 from aima_scheduler.deciders.engine import Engine, Settings, Unschedulable
+from aima_scheduler.deciders.explain import placement_reason
 from aima_scheduler.deciders.model import Gpu, Job, Machine, Placement, Shape, Slot
 from aima_scheduler.deciders.reservation import slot_on
 
@@ -26,6 +27,9 @@ INTERACTIVE = frozenset({Priority.CRITICAL, Priority.HIGH})
 
 REMEMBERED_RUNS = 50
 """So many durations of an analyzer tell how long its next job will take."""
+
+EXPLAINED_MACHINES = 64
+"""With more machines than so many it is not written down with every job why it went where it went."""
 
 NOTHING = Shape(0, 0)
 
@@ -109,6 +113,15 @@ class Board:
         """Say what goes where; whoever cannot carry that out says so with `undo`."""
         decisions = self.engine.decide(now)
         return decisions + self._beyond_the_cores(now)
+
+    def reason(self, placement: Placement) -> str | None:
+        """Say why a job went where it goes, just after that was decided; on a large fleet nobody counts the others."""
+        one = self.engine.running.get(placement.job)
+        if one is None or len(self.engine.fleet) > EXPLAINED_MACHINES:
+            return None
+        if placement.job in self._beyond:
+            return f"somebody waits for it, so it may exceed the cores of {placement.slots[0].machine}"
+        return placement_reason(self.engine, one.job, placement.slots[0])
 
     def undo(self, job_id: str, now: float) -> None:
         """Take a placement back: the job is not to be had any more, or was changed meanwhile."""

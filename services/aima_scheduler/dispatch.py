@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import structlog
 
@@ -14,6 +17,7 @@ from aima_common.jobs import JobKind, Leadership, Ledger
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
 from aima_scheduler.board import Board, Facts
+from aima_scheduler.deciders import explain
 from aima_scheduler.deciders.engine import Unschedulable
 from aima_scheduler.deciders.model import Placement, Shortfall
 
@@ -79,6 +83,18 @@ class Dispatcher:
         self._board.set_waiting([_facts(job) for job in waiting])
         return await self._carry_out(self._board.decide(now), {job.id: job for job in waiting}, now)
 
+    async def explain(self, tenant: str, job_id: str) -> Mapping[str, Any] | None:
+        """Tell why a job waits, or None where it does not; raise `TransientError` where another scheduler places."""
+        if not await self._leadership.held():
+            raise TransientError("another scheduler places, and knows", code="not_the_one_that_places")
+        job = self._board.engine.waiting.get(job_id)
+        if job is None or job.tenant != tenant:
+            return None
+        # Another thread looks at a copy: the future is played through, and everybody else goes on meanwhile.
+        engine, now = self._board.engine.copy(), self._clock.now().timestamp()
+        told = await asyncio.to_thread(explain.waiting_job, engine, job_id, now, random.Random(job_id))
+        return None if told is None else asdict(told)
+
     async def _carry_out(
         self, decisions: Sequence[Placement | Unschedulable], jobs: Mapping[str, Document], now: float
     ) -> int:
@@ -87,7 +103,7 @@ class Dispatcher:
             job = jobs[decision.job]
             if isinstance(decision, Unschedulable):
                 await self._refuse(job, in_words(decision.shortfall))
-            elif await self._assign(job, decision.slots[0].machine):
+            elif await self._assign(job, decision.slots[0].machine, self._board.reason(decision)):
                 placed += 1
             else:
                 self._board.undo(job.id, now)
@@ -112,7 +128,7 @@ class Dispatcher:
             for job in await self._documents.find("jobs", wanted, limit=10_000):
                 await self._take_back(job)
 
-    async def _assign(self, job: Document, machine: str) -> bool:
+    async def _assign(self, job: Document, machine: str, reason: str | None) -> bool:
         medium = job.body["medium"]
         hint = m.AnalysisRequested(medium=medium, job=job.id, lane=MediumType(job.body["lane"]), machine=machine)
         now = self._clock.now()
@@ -120,7 +136,7 @@ class Dispatcher:
             "jobs",
             job.id,
             expect=Expect(state="ready", version=job.version),
-            change=Change(set={"machine": machine, "placed_at": now.timestamp()}),
+            change=Change(set={"machine": machine, "placed_at": now.timestamp(), "placed_because": reason}),
             outbox=[tell(hint, tenant=job.tenant, key=medium, cause=f"{job.id}-{job.version}", time=now)],
         )
         return done.applied

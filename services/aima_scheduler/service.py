@@ -20,6 +20,7 @@ from aima_common.ports.documents import Document, Insert
 from aima_common.runtime.telemetry import READY_JOBS
 from aima_scheduler import domain
 from aima_scheduler.dispatch import Dispatcher
+from aima_scheduler.explaining import Door, Explaining
 from aima_scheduler.runs import REVIVABLE, RUN_OPEN, Runs
 
 RESYNC_SECONDS = 30.0
@@ -35,12 +36,13 @@ class Scheduler:
 
     name = "scheduler"
 
-    def __init__(self, ports: Ports, ledger: Ledger) -> None:
+    def __init__(self, ports: Ports, ledger: Ledger, door: Door | None = None) -> None:
         self._bus = ports.bus
         self._documents = ports.documents
         self._clock = ports.clock
         self._ledger = ledger
         self._dispatcher = Dispatcher(ports, ledger, self._abandon_unschedulable)
+        self._explaining = Explaining(self.explain, door) if door else None
         self._runs = Runs(ports, ledger, self._dispatcher.wake)
 
     def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
@@ -62,7 +64,16 @@ class Scheduler:
 
     def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
         """Place, reap and resync for as long as the process lives."""
-        return [self._dispatcher.run, self.reap, self.resync]
+        loops = [self._dispatcher.run, self.reap, self.resync]
+        return [*loops, self._explaining.serve] if self._explaining else loops
+
+    async def explain(self, tenant: str, job: str) -> Mapping[str, Any] | None:
+        """Tell why a job waits, or None where it does not; raise `TransientError` where another scheduler knows."""
+        return await self._dispatcher.explain(tenant, job)
+
+    async def url(self) -> str:
+        """Tell where it answers gateways."""
+        return await self._explaining.url() if self._explaining else ""
 
     async def on_medium_uploaded(self, envelope: Envelope[m.MediumUploaded]) -> None:
         """Open a run for a medium, unless the same pipeline has run on it before."""

@@ -1,5 +1,6 @@
 """Jobs find their machines, and leave those that fell silent."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ import pytest
 
 from aima_common.contracts import messages as m
 from aima_common.contracts.media import Priority
-from aima_common.jobs import JobKind, new_job
+from aima_common.jobs import JobKind, Ledger, new_job
 from aima_common.ports.documents import Change, Document
+from aima_gateway.remote_explanations import RemoteExplanations
 from aima_scheduler.dispatch import UNCLAIMED_SECONDS, Dispatcher
+from aima_scheduler.explaining import Door, Explaining
 from tests.service.stage import NEEDS, NOW, TENANT, Stage, staged
 
 GIB = 1 << 30
@@ -115,3 +118,42 @@ async def test_what_a_silent_machine_had_begun_stays_until_its_lease_ends(yard: 
     await yard.machine("new")
     await yard.dispatcher.place_all()
     assert await yard.places() == {"begun": "old"}
+
+
+async def test_a_job_that_waits_is_explained_to_its_tenant_alone_and_a_placed_one_says_why_it_went_there(
+    yard: Yard,
+) -> None:
+    await yard.machine("m1")
+    for name in ("a", "b", "c", "waits"):
+        await yard.job(name)
+    await yard.dispatcher.place_all()
+    told = await yard.dispatcher.explain(TENANT, "waits")
+    assert told is not None
+    assert (told["position"], told["dimension"], told["blockers"]) == (1, "cpu", ("a",))
+    assert "0 of 1 machines" in told["reasons"][0]
+    assert await yard.dispatcher.explain("somebody else", "waits") is None
+    assert await yard.dispatcher.explain(TENANT, "a") is None
+    placed = await yard.stage.one("jobs", "a")
+    assert "m1" in placed.body["placed_because"]
+
+
+async def test_gateways_ask_by_http_and_only_the_one_that_places_knows(yard: Yard) -> None:
+    await yard.machine("m1")
+    for name in ("a", "b", "c", "waits"):
+        await yard.job(name)
+    other = Dispatcher(yard.stage.ports, Ledger(yard.stage.ports, "another scheduler"), yard._refused)
+    await yard.dispatcher.place_all()
+    doors = [Explaining(one.explain, Door("secret", port=0)) for one in (other, yard.dispatcher)]
+    serving = [asyncio.create_task(door.serve()) for door in doors]
+    try:
+        urls = [await door.url() for door in doors]
+        asked = RemoteExplanations(urls, "secret")
+        told = await asked(TENANT, "waits")
+        assert told is not None
+        assert told["position"] == 1
+        assert await asked(TENANT, "no such job") is None
+        assert await RemoteExplanations(urls, "wrong")(TENANT, "waits") is None
+    finally:
+        for one in serving:
+            one.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)

@@ -118,6 +118,27 @@ def jobs(
         _draw_jobs(found["jobs"])
 
 
+def explain(
+    job: Annotated[str, typer.Argument(help="A job's id, as `aima jobs` lists it.")],
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Tell why a job waits, what would help, when it will start; or why it went where it went.
+
+    Example: aima explain 3f0c…
+    """
+    from aima_client.client import Client
+
+    async def work() -> Mapping[str, Any]:
+        async with Client.from_environment() as aima:
+            return await aima.explain(job)
+
+    found = run(work())
+    if as_json:
+        emit(found)
+    else:
+        _draw_explanation(found)
+
+
 def change(
     case: CaseArgument,
     priority: PriorityOption = None,
@@ -248,8 +269,15 @@ def _draw_explanation(found: Mapping[str, Any]) -> None:
         out.print(f"position  {found['position']}")
     if found["estimated_start_seconds"] is not None:
         out.print(f"starts in about {found['estimated_start_seconds']:.0f} s")
+    if found["start_interval_seconds"] is not None:
+        low, high = found["start_interval_seconds"]
+        out.print(f"          four times in five between {low:.0f} and {high:.0f} s from now")
     for reason in found["blocked_by"]:
         out.print(f"because   {escape(reason)}")
+    for remedy in found["would_help"]:
+        out.print(f"helps     {escape(remedy)}")
+    if found["placed_because"]:
+        out.print(f"placed    {escape(found['placed_because'])}")
 
 
 def _line(case: Mapping[str, Any]) -> str:

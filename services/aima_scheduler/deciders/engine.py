@@ -193,6 +193,18 @@ class Engine:
         """Give the fleet as it is for a job, for what-if: what is kept free for it is free."""
         return self._withholding.fleet_without() if job_id in self._reservations else self.fleet.copy()
 
+    def copy(self) -> "Engine":
+        """Make another engine that knows the same, for what-if and for other threads."""
+        other = Engine(self.settings, self.fleet.machines)
+        for one in self.running.values():
+            other.adopt(one.job, one.slots, one.started_at)
+        for job in self.waiting:
+            other.submit(job)
+        for job_id, kept in self._reservations.items():
+            other._reservations[job_id] = kept
+            other._withholding.withhold(job_id, set(kept.machines))
+        return other
+
     def head(self, now: float) -> Job | None:
         """Give the job that comes first of all that wait, whether it fits or not."""
         found = self._blocked_heads(now)

@@ -6,9 +6,9 @@ interval holds the middle 80 % of what came out.
 
 import heapq
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aima_scheduler.deciders import placement
 from aima_scheduler.deciders.engine import Engine
@@ -16,6 +16,9 @@ from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Job, Placement, Shape, Slot
 from aima_scheduler.deciders.queue import place_of
 from aima_scheduler.deciders.reservation import Running
+
+if TYPE_CHECKING:
+    import random
 
 DRAWS = 19
 """How often the future is played through."""
@@ -56,21 +59,22 @@ class Explanation:
     start: Start | None
 
 
-def waiting_job(engine: Engine, job_id: str, now: float, rng: random.Random | None = None) -> Explanation | None:
+def waiting_job(engine: Engine, job_id: str, now: float, rng: "random.Random | None" = None) -> Explanation | None:
     """Explain a job that waits; None where it does not. Without `rng` its start is not estimated."""
     job = engine.waiting.get(job_id)
     if job is None:
         return None
     mine = place_of(job, engine.settings.ordering, now)
     position = 1 + sum(place_of(other, engine.settings.ordering, now) < mine for other in engine.waiting)
-    short, fleet = engine.blocked_by(job.shape), engine.fleet_for(job.id)
+    fleet = engine.fleet_for(job.id)
+    fitting = placement.find(fleet, job.shape, engine.settings.scoring) is not None
+    short = None if fitting else placement.blocked_by(fleet, job.shape)
     reasons, help_ = [], []
     blockers: tuple[str, ...] = ()
     if short is not None:
-        short = placement.blocked_by(fleet, job.shape)
-        fitting, count = machines_with_room(fleet, job.shape), len(fleet)
+        roomy, count = machines_with_room(fleet, job.shape), len(fleet)
         nearest = f"; {short.nearest}, which comes nearest, has {short.available}" if short.nearest else ""
-        reasons.append(f"it needs {short.wanted}, which {fitting} of {count} machines have free now{nearest}")
+        reasons.append(f"it needs {short.wanted}, which {roomy} of {count} machines have free now{nearest}")
         blockers = blocking(engine, fleet, job.shape, short.nearest)
         if blockers:
             help_.append(f"it fits on {short.nearest} when {_jobs(len(blockers))} there {_ends(len(blockers))}")
@@ -119,7 +123,7 @@ def blocking(engine: Engine, fleet: Fleet, shape: Shape, machine_id: str | None)
     return tuple(named) if named and placement.fits(what_if.free(machine_id), shape) else ()
 
 
-def estimate(engine: Engine, job: Job, now: float, rng: random.Random) -> Start | None:
+def estimate(engine: Engine, job: Job, now: float, rng: "random.Random") -> Start | None:
     """Play the future through several times; None where nothing is known of durations, or it lies too far off."""
     if any(one.job.estimate is None for one in engine.running.values()):
         return None
@@ -130,7 +134,7 @@ def estimate(engine: Engine, job: Job, now: float, rng: random.Random) -> Start 
     return Start(_quantile(starts, LOW), _quantile(starts, 0.5), _quantile(starts, HIGH))
 
 
-def drawn_seconds(job: Job, rng: random.Random, ran: float = 0.0) -> float:
+def drawn_seconds(job: Job, rng: "random.Random", ran: float = 0.0) -> float:
     """Draw how long a job takes, given that it has run for `ran` s already."""
     expected = max(job.estimate or 1.0, 1e-3)
     longest = max(job.longest or 3 * expected, 1.01 * expected)
@@ -144,14 +148,10 @@ def drawn_seconds(job: Job, rng: random.Random, ran: float = 0.0) -> float:
     return ran * rng.uniform(1.0, 1.5) + 1e-3
 
 
-def _one_future(engine: Engine, job: Job, now: float, rng: random.Random) -> float | None:
-    copy = Engine(engine.settings, engine.fleet.machines)
-    ends: list[tuple[float, str]] = []
-    for one in engine.running.values():
-        copy.adopt(one.job, one.slots, one.started_at)
-        heapq.heappush(ends, (_end(one, now, rng), one.job.id))
-    for other in engine.waiting:
-        copy.submit(other)
+def _one_future(engine: Engine, job: Job, now: float, rng: "random.Random") -> float | None:
+    copy = engine.copy()
+    ends = [(_end(one, now, rng), one.job.id) for one in engine.running.values()]
+    heapq.heapify(ends)
     by_id = {other.id: other for other in engine.waiting}
     at, steps = now, 0
     while steps < MOST_STEPS:
@@ -168,7 +168,7 @@ def _one_future(engine: Engine, job: Job, now: float, rng: random.Random) -> flo
     return None
 
 
-def _end(one: Running, now: float, rng: random.Random) -> float:
+def _end(one: Running, now: float, rng: "random.Random") -> float:
     return one.started_at + drawn_seconds(one.job, rng, now - one.started_at)
 
 

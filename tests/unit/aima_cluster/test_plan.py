@@ -26,7 +26,7 @@ def test_gateways_know_all_uploads_and_only_those_who_need_it_know_the_secret() 
     gateways = [member for member in members if member.service == "gateway"]
     assert all(set(member.environment["AIMA_UPLOAD_URLS"].split(",")) == uploads for member in gateways)
     knowing = {member.service for member in members if "AIMA_INTERNAL_SECRET" in member.environment}
-    assert knowing == {"gateway", "upload", "analysis"}
+    assert knowing == {"gateway", "upload", "analysis", "scheduler"}
     assert "secret" not in repr(members)
 
 

@@ -1,0 +1,42 @@
+"""Asks the scheduler that places why a job waits."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aiohttp
+import structlog
+from yarl import URL
+
+from aima_common.contracts.codec import loads
+
+TIMEOUT_SECONDS = 10.0
+
+log = structlog.get_logger()
+
+
+class RemoteExplanations:
+    """Asks one scheduler after the other: only the one that places knows."""
+
+    def __init__(self, urls: Sequence[str], secret: str) -> None:
+        self._urls = list(urls)
+        self._headers = {"Authorization": f"Bearer {secret}"}
+
+    async def __call__(self, tenant: str, job: str) -> Mapping[str, Any] | None:
+        """Give what the scheduler says, or None where it says nothing or none can be asked."""
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        async with aiohttp.ClientSession(headers=self._headers, timeout=timeout) as session:
+            for url in list(self._urls):
+                place = (URL(url) / "v1/jobs" / job / "explain").with_query(tenant=tenant)
+                try:
+                    async with session.get(place) as answer:
+                        if answer.status == 200:
+                            told: Mapping[str, Any] = loads(await answer.read())
+                            return told
+                        if answer.status == 404:
+                            return None
+                except (aiohttp.ClientError, TimeoutError) as error:
+                    log.warning("scheduler_away", url=url, reason=str(error) or type(error).__name__)
+                # Who could not answer is asked last the next time.
+                self._urls.remove(url)
+                self._urls.append(url)
+        return None
