@@ -226,6 +226,20 @@ async def test_erasure_forgets_every_version_and_answers_every_request(desk: Des
     assert (await desk.written()).complete
 
 
+async def test_a_request_that_was_answered_takes_no_later_version_away_when_it_comes_again(desk: Desk) -> None:
+    await desk.hear(await desk.ends("film"), await desk.ends("photo"))
+    await desk.work_off()
+    erasure = desk.stage.envelope(m.ErasureRequested(medium="film", requested_by="k"))
+    await desk.hear(erasure)
+    assert await desk.kept() == set(), "the control: it did take away what told of the medium"
+    await desk.hear(desk.stage.envelope(m.MediumErased(medium="film")))
+    await desk.work_off()
+    kept = await desk.kept()
+    assert kept
+    await desk.hear(erasure)
+    assert await desk.kept() == kept
+
+
 async def test_a_version_whose_writing_was_given_up_is_asked_for_again(desk: Desk) -> None:
     await desk.hear(await desk.ends("film"), await desk.ends("photo"))
     for job in await desk.jobs():
