@@ -41,6 +41,9 @@ class Yard:
     async def places(self) -> dict[str, str | None]:
         return {job.id: job.body["machine"] for job in await self.stage.all("jobs")}
 
+    async def some_places(self, names: list[str]) -> dict[str, str | None]:
+        return {name: (await self.stage.one("jobs", name)).body["machine"] for name in names}
+
 
 @pytest.fixture
 async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
@@ -157,3 +160,15 @@ async def test_gateways_ask_by_http_and_only_the_one_that_places_knows(yard: Yar
         for one in serving:
             one.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
+
+
+async def test_who_is_waited_for_goes_first_however_many_batch_jobs_wait(yard: Yard) -> None:
+    await yard.machine("m1")
+    names = [f"batch-{number:05}" for number in range(10_000)]
+    for start in range(0, len(names), 500):
+        await asyncio.gather(*(yard.job(name, Priority.BATCH) for name in names[start : start + 500]))
+    await yard.dispatcher.place_all()
+    assert {name for name, machine in (await yard.some_places(names[:5])).items() if machine} == set(names[:3])
+    await yard.job("photo", Priority.HIGH)
+    assert await yard.dispatcher.place_all() == 1
+    assert await yard.some_places(["photo", names[3]]) == {"photo": "m1", names[3]: None}
