@@ -1,5 +1,6 @@
 """The demo case on a cluster: real servers, every service as processes, two of most; nothing differs but the plugs."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator
@@ -75,6 +76,10 @@ async def test_every_process_is_ready_and_says_so(running: Cluster) -> None:
     assert len(running.processes) == sum(REPLICAS.values())
     for name, process in running.processes.items():
         status, told = await ask(f"{process.health}/readyz")
+        async with asyncio.timeout(60):
+            while status != 200:  # twenty processes start at once, and each asks its stores
+                await asyncio.sleep(0.5)
+                status, told = await ask(f"{process.health}/readyz")
         assert status == 200, (name, told)
         assert set(told["checks"]) >= {"documents", "bus", "objects"}
 
