@@ -13,6 +13,7 @@ import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.progress import track
 
@@ -20,6 +21,7 @@ from aima_scheduler.deciders.engine import Settings
 from aima_scheduler.deciders.model import Job, Machine
 from aima_scheduler.deciders.ordering import Order, Ordering
 from aima_scheduler.deciders.placement import Scoring
+from benchmarks.scheduler.report import draw_bars, write_page
 from benchmarks.scheduler.simulation import Decided, Policy, simulate
 from benchmarks.scheduler.workloads import HELIOS, SHORT, Mix, Work, draw, with_errors
 from tests.reference.seed_scheduler import PASS_SECONDS, resources_of, scheduling_pass
@@ -167,8 +169,27 @@ def main() -> None:
         sys.stdout.write(json.dumps({"name": "scheduler.policies", "metrics": told}) + "\n")
         return
     print(table(told))
+    if options.mix is None:
+        print(write(told, len(seeds)))
 
 
+def write(told: Mapping[str, Mapping[str, float]], seeds: int) -> Path:
+    """Write the page with its picture."""
+    groups = {
+        f"{load} {errors}": {rule: told[f"helios {load} {errors} {rule}"]["wait_to_seed"] for rule in SHOWN}
+        for load in LOADS
+        for errors in ERRORS
+    }
+    picture = draw_bars("policies", "Mean wait beside the document's rule (Helios-like jobs)", groups, "ratio", 1.0)
+    intro = (
+        f"Means over {seeds} paired seeds; waits in seconds; `/seed` is the ratio to the founding document's rule on "
+        "the same jobs. A mix is followed by its load, by how wrong estimates may be, and by the rule."
+    )
+    command = f"python -m benchmarks.scheduler.policies --seeds {seeds}"
+    return write_page("policies", "Policies", command, intro, ["```", table(told), "```"], picture)
+
+
+SHOWN = ("default", "seed_short", "seed_short unclamped")
 COLUMNS = ("wait", "gang_wait", "critical_wait", "batch_wait", "longest_wait", "missed", "slowdown")
 RATIOS = ("wait_to_seed", "gang_wait_to_seed", "critical_wait_to_seed")
 

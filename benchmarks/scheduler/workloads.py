@@ -44,7 +44,7 @@ class Mix:
 
 
 HELIOS = Mix("helios", 16, 4, 4_000, 206.0, 2.1, 0.04, 0.3)
-SHORT = Mix("short", 64, 1, 20_000, 30.0, 1.2, 0.0, 0.3)
+SHORT = Mix("short", 64, 1, 5_000, 30.0, 1.2, 0.0, 0.3)
 
 
 @dataclass(frozen=True)
