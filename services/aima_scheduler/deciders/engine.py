@@ -81,6 +81,8 @@ class Engine:
         self._refused: list[Unschedulable] = []
         self._reservations: dict[str, Reservation] = {}
         self._withholding = Withholding(self.fleet)
+        self._unfilled: set[str] = set()
+        """Reservations whose machines nobody has looked at since something changed."""
         self._placed = 0
         for machine in machines:
             self.machine_added(machine)
@@ -104,6 +106,7 @@ class Engine:
             self._refused.append(Unschedulable(job.id, shortfall))
             return
         self.waiting.add(job)
+        self._unfilled.update(self._reservations)
         self.fleet.saw(job.shape)
 
     def withdraw(self, job_id: str) -> Job | None:
@@ -279,9 +282,10 @@ class Engine:
                 self._keep_free(job, now)
 
     def _keep_free(self, job: Job, now: float) -> None:
-        kept = reservation.plan(self.fleet, job, self._running_on(), now)
+        kept = reservation.plan(self.fleet, job, self.runs_on, now)
         if kept is not None:
             self._reservations[job.id] = kept
+            self._unfilled.add(job.id)
             self._withholding.withhold(job.id, set(kept.machines))
 
     def _blocked_heads(self, now: float) -> list[tuple[Key, Job]]:
@@ -289,14 +293,12 @@ class Engine:
         lanes = [lane for shape in self.waiting.shapes() for lane in self.waiting.lanes(shape)]
         return [found for lane in lanes if (found := lane.best(self.settings.ordering, now)) is not None]
 
-    def _running_on(self) -> Mapping[str, Sequence[Running]]:
-        return {machine: list(jobs.values()) for machine, jobs in self._on.items() if jobs}
-
     def _backfill(self, now: float) -> list[Placement]:
         """Let those use what is withheld who are gone before it is needed, or leave enough of it."""
         placed = []
-        for kept in list(self._reservations.values()):
+        for kept in [kept for job_id, kept in self._reservations.items() if job_id in self._unfilled]:
             placed += self._backfill_one(kept, now)
+        self._unfilled.clear()
         return placed
 
     def _backfill_one(self, kept: Reservation, now: float) -> list[Placement]:

@@ -4,15 +4,16 @@ The machines of a reservation are withheld: only what ends before the reserved s
 them meanwhile (Lifka 1995; Mu'alem and Feitelson 2001).
 """
 
+import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from aima_scheduler.deciders.fleet import Fleet, FreeGpu, Room
 from aima_scheduler.deciders.model import Job, Machine, Shape, Slot
 from aima_scheduler.deciders.placement import fits, usable_gpus
 
-MACHINES_LOOKED_AT = 64
+MACHINES_LOOKED_AT = 32
 """Of a large fleet so many machines are compared: the best of them is hardly later than the best of all."""
 
 UNKNOWN_SECONDS = 3600.0
@@ -49,11 +50,11 @@ def expected_seconds(job: Job) -> float:
     return next((seconds for seconds in (job.longest, job.estimate) if seconds is not None), UNKNOWN_SECONDS)
 
 
-def plan(fleet: Fleet, job: Job, running: Mapping[str, Sequence[Running]], now: float) -> Reservation | None:
+def plan(fleet: Fleet, job: Job, runs_on: Callable[[str], Sequence[Running]], now: float) -> Reservation | None:
     """Find the earliest start of a job; None where it fits on none of the machines that were looked at."""
     starts: list[tuple[float, str]] = []
-    for machine in _some(fleet.machines, job.id):
-        starts += [(at, machine.id) for at in _starts(fleet, machine, job.shape, running.get(machine.id, ()), now)]
+    for machine in _some(fleet.machines, job):
+        starts += [(at, machine.id) for at in _starts(fleet, machine, job.shape, runs_on(machine.id), now)]
     chosen = sorted(starts)[: job.shape.members]
     if len(chosen) < job.shape.members:
         return None
@@ -84,15 +85,36 @@ def leaves_room(
     return _members_that_fit(room, reservation.job.shape) >= reservation.machines.count(machine.id)
 
 
-def _some(machines: Sequence[Machine], key: str) -> Iterator[Machine]:
-    if len(machines) <= MACHINES_LOOKED_AT:
-        yield from machines
-        return
-    # Which ones differs from job to job, and is the same at every call.
-    first = zlib.crc32(key.encode()) % len(machines)
-    step = max(1, len(machines) // MACHINES_LOOKED_AT)
-    for number in range(MACHINES_LOOKED_AT):
-        yield machines[(first + number * step) % len(machines)]
+def _some(machines: Sequence[Machine], job: Job) -> Iterator[Machine]:
+    """Give machines that could run a job if nothing else ran there, all or some."""
+    count = len(machines)
+    # Which ones differs from job to job, and is the same at every call; the stride leads past every machine.
+    place, stride = zlib.crc32(job.id.encode()) % max(count, 1), max(1, round(0.618 * count))
+    while math.gcd(stride, count) > 1:
+        stride += 1
+    given = 0
+    for _ in range(count):
+        place = (place + stride) % count
+        if could_run(machines[place], job.shape):
+            yield machines[place]
+            given += 1
+            if given >= MACHINES_LOOKED_AT:
+                return
+
+
+def could_run(machine: Machine, shape: Shape) -> bool:
+    """Tell whether one member would fit on an empty machine."""
+    gpus = [
+        gpu
+        for gpu in machine.gpus
+        if gpu.memory_mib >= shape.gpu_memory_mib and (not shape.gpu_types or gpu.type in shape.gpu_types)
+    ]
+    return (
+        machine.cpu_milli >= shape.cpu_milli
+        and machine.memory_mib >= shape.memory_mib
+        and len(gpus) >= shape.gpu_count
+        and (not shape.locations or machine.location in shape.locations)
+    )
 
 
 def _starts(fleet: Fleet, machine: Machine, shape: Shape, running: Iterable[Running], now: float) -> list[float]:
