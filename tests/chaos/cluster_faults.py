@@ -1,6 +1,7 @@
 """What is done to a cluster while it works. Each fault proves that it happened: its positive control."""
 
 import asyncio
+import contextlib
 import random
 import signal
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +18,9 @@ from tests.chaos.cluster_ground import Ground
 
 STORE_SECONDS = 30.0
 """How long a server is away (issue 4, "Faults")."""
+
+NOTICE_SECONDS = 30.0
+"""How long it may take until a process that was killed is seen to be dead: until then it still counts as ready."""
 
 GARBAGE = (b"", b"{", b"\xff\xfe", b"null", b"[" * 5000, b'{"medium": 1e999}')
 
@@ -45,7 +49,10 @@ def kill(kind: str) -> Fault:
         process = rng.choice(ground.cluster.of(kind))
         before, died = process.pid, process.deaths
         process.signal(signal.SIGKILL)
-        await asyncio.sleep(0.2)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(NOTICE_SECONDS):
+                while process.deaths == died:
+                    await asyncio.sleep(0.05)
         await process.until_ready()
         require(process.deaths == died + 1 and process.pid != before, f"{process.member.name} did not die")
         return f"{process.member.name} died and came back as another process"
