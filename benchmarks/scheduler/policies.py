@@ -20,7 +20,7 @@ from rich.progress import track
 from aima_scheduler.deciders.engine import Settings
 from aima_scheduler.deciders.model import Job, Machine
 from aima_scheduler.deciders.ordering import Order, Ordering
-from aima_scheduler.deciders.placement import Scoring
+from aima_scheduler.deciders.scoring import Scoring
 from benchmarks.scheduler.report import draw_bars, write_page
 from benchmarks.scheduler.simulation import Decided, Policy, simulate
 from benchmarks.scheduler.workloads import HELIOS, SHORT, Mix, Work, draw, with_errors

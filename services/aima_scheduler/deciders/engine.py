@@ -14,10 +14,12 @@ from aima_scheduler.deciders.fairness import Amounts, Usage
 from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Job, Machine, Mode, Placement, Shape, Shortfall, Slot
 from aima_scheduler.deciders.ordering import USUAL, Ordering
-from aima_scheduler.deciders.placement import DEFAULT_PRICES, Data, Prices, Scoring
+from aima_scheduler.deciders.placement import DEFAULT_PRICES, Data, Prices
 from aima_scheduler.deciders.queue import Key, Waiting, place_of
 from aima_scheduler.deciders.reservation import Reservation, Running
+from aima_scheduler.deciders.rooms import fits
 from aima_scheduler.deciders.round import Round
+from aima_scheduler.deciders.scoring import Scoring
 from aima_scheduler.deciders.withholding import Withholding
 
 
@@ -363,7 +365,7 @@ class Engine:
             return
         rooms = [self.fleet.free(machine) for machine in machines if machine in self.fleet]
         for shape in list(self._parked):
-            if any(placement.fits(room, shape) for room in rooms):
+            if any(fits(room, shape) for room in rooms):
                 del self._parked[shape]
             else:
                 self._parked[shape] = None

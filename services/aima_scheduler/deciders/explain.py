@@ -16,6 +16,7 @@ from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Job, Placement, Shape, Slot
 from aima_scheduler.deciders.queue import place_of
 from aima_scheduler.deciders.reservation import Running
+from aima_scheduler.deciders.rooms import fits
 
 if TYPE_CHECKING:
     import random
@@ -106,7 +107,7 @@ def placement_reason(engine: Engine, job: Job, slot: Slot) -> str:
 
 def machines_with_room(fleet: Fleet, shape: Shape) -> int:
     """Count the machines where one member fits now."""
-    return sum(placement.fits(fleet.free(one.id), shape) for one in fleet.machines)
+    return sum(fits(fleet.free(one.id), shape) for one in fleet.machines)
 
 
 def blocking(engine: Engine, fleet: Fleet, shape: Shape, machine_id: str | None) -> tuple[str, ...]:
@@ -116,11 +117,11 @@ def blocking(engine: Engine, fleet: Fleet, shape: Shape, machine_id: str | None)
     what_if = fleet.copy()
     named: list[str] = []
     for one in sorted(engine.runs_on(machine_id), key=lambda one: one.started_at):
-        if placement.fits(what_if.free(machine_id), shape):
+        if fits(what_if.free(machine_id), shape):
             break
         what_if.release(one.job.shape, one.slots)
         named.append(one.job.id)
-    return tuple(named) if named and placement.fits(what_if.free(machine_id), shape) else ()
+    return tuple(named) if named and fits(what_if.free(machine_id), shape) else ()
 
 
 def estimate(engine: Engine, job: Job, now: float, rng: "random.Random") -> Start | None:

@@ -1,98 +1,94 @@
 """The machines, and what is taken of them.
 
-What is free is computed here and nowhere else: capacity less what was taken. Machines of one kind with the same free
-resources are one *room*: whatever is asked of one of them has the same answer for all (Borg's equivalence classes).
+What is free is computed here and nowhere else: capacity less what was taken. Machines are kept by their *rooms*
+(`rooms`), and which rooms became occupied, or begin with an earlier machine than before, is written down in
+`joined`: who keeps candidates looks at what was added since, and at nothing else.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import heapify, heappop, heappush
+from typing import Any
 
-from aima_scheduler.deciders.model import WHOLE_GPU, Gpu, Machine, Shape, Slot
+from aima_scheduler.deciders.model import WHOLE_GPU, Machine, Shape, Slot
+from aima_scheduler.deciders.rooms import Catalogue, FreeGpu, Kind, Room, all_free
+from aima_scheduler.deciders.workload import Workload
 
+__all__ = ["Fleet", "FreeGpu", "Kind", "Room"]
 
-class FreeGpu(NamedTuple):
-    """What is free of one GPU."""
+GONE = -1
+"""The room of a machine that was removed."""
 
-    type: str
-    milli: int
-    memory_mib: int
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What machines have in common that are as good as each other while nothing runs on them."""
-
-    cpu_milli: int
-    memory_mib: int
-    gpus: tuple[Gpu, ...]
-    location: str
-    cost_per_hour: float
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What is free on a machine, or on several that are the same; the GPUs are sorted, so that order does not tell."""
-
-    kind: Kind
-    cpu_milli: int
-    memory_mib: int
-    gpus: tuple[FreeGpu, ...]
+MOST_ROOMS = 200_000
+"""So many rooms are remembered beyond four for each machine; about 100 MB with what is known of them."""
 
 
 class Fleet:
     """Machines by their id, each with what is free of it."""
 
-    def __init__(self, machines: Iterable[Machine] = ()) -> None:
-        self._machines: dict[str, Machine] = {}
-        self._cpu: dict[str, int] = {}
-        self._memory: dict[str, int] = {}
-        self._gpus: dict[str, list[FreeGpu]] = {}
-        self._seen: Counter[Shape] = Counter()
+    def __init__(self, machines: Iterable[Machine] = (), workload: Workload | None = None) -> None:
+        self.workload = workload or Workload()
+        """What is typical: learned from `saw` where none is given."""
+        self.catalogue = Catalogue()
+        self.candidates: dict[Any, Any] = {}
+        """What placement keeps of this fleet by shape."""
+        self.joined: list[int] = []
+        """Rooms that became occupied, or begin with an earlier machine than before, since the epoch began."""
+        self.epoch = 0
+        """Grows when `joined` begins anew."""
+        self._position: dict[str, int] = {}
+        self._machines: list[Machine | None] = []
+        self._kinds: list[int] = []
+        self._gpus: list[tuple[FreeGpu, ...]] = []
+        self._rooms: list[int] = []
+        self._occupants: dict[int, list[int]] = {}
+        """Room -> heap of the positions of its machines; those that have left are skipped."""
+        self._counts: dict[int, int] = {}
+        """Room -> how many machines are in it; nothing for empty rooms."""
         for machine in machines:
             self.add(machine)
 
     def __len__(self) -> int:
-        return len(self._machines)
+        return len(self._position)
 
     def __contains__(self, machine_id: str) -> bool:
-        return machine_id in self._machines
+        return machine_id in self._position
 
     @property
     def machines(self) -> Sequence[Machine]:
         """All machines, in the order in which they came."""
-        return tuple(self._machines.values())
+        return tuple(machine for machine in self._machines if machine is not None)
 
     def machine(self, machine_id: str) -> Machine:
         """Give a machine; raise `KeyError` for one that is not here."""
-        return self._machines[machine_id]
+        return self._at(self._position[machine_id])
 
     def add(self, machine: Machine) -> None:
         """Take a machine in, all of it free; raise `ValueError` where it is here already or an amount is negative."""
-        if machine.id in self._machines:
+        if machine.id in self._position:
             raise ValueError(f"machine {machine.id} is here already; remove it before it comes back")
         if machine.cpu_milli < 0 or machine.memory_mib < 0 or any(gpu.memory_mib < 0 for gpu in machine.gpus):
             raise ValueError(f"machine {machine.id} has less than nothing of something")
-        self._machines[machine.id] = machine
-        self._cpu[machine.id] = machine.cpu_milli
-        self._memory[machine.id] = machine.memory_mib
-        self._gpus[machine.id] = [FreeGpu(gpu.type, WHOLE_GPU, gpu.memory_mib) for gpu in machine.gpus]
+        position = len(self._machines)
+        self._position[machine.id] = position
+        self._machines.append(machine)
+        self._kinds.append(self.catalogue.kind(machine))
+        self._gpus.append(all_free(machine.gpus))
+        self._rooms.append(GONE)
+        self._move(position, machine.cpu_milli, machine.memory_mib, self._gpus[position])
 
     def remove(self, machine_id: str) -> None:
         """Let a machine go, with all that is taken of it; raise `KeyError` for one that is not here."""
-        del self._machines[machine_id], self._cpu[machine_id], self._memory[machine_id], self._gpus[machine_id]
+        position = self._position.pop(machine_id)
+        self._leave(position)
+        self._machines[position], self._gpus[position] = None, ()
 
     def free(self, machine_id: str) -> Room:
         """Tell what is free on a machine; raise `KeyError` for one that is not here."""
-        machine = self._machines[machine_id]
-        kind = Kind(machine.cpu_milli, machine.memory_mib, machine.gpus, machine.location, machine.cost_per_hour)
-        gpus = tuple(sorted(self._gpus[machine_id]))
-        return Room(kind, self._cpu[machine_id], self._memory[machine_id], gpus)
+        return self.catalogue.rooms[self._rooms[self._position[machine_id]]]
 
     def gpus(self, machine_id: str) -> Sequence[FreeGpu]:
         """Tell what is free of each GPU of a machine, by its number."""
-        return tuple(self._gpus[machine_id])
+        return self._gpus[self._position[machine_id]]
 
     def take(self, shape: Shape, slots: Sequence[Slot]) -> None:
         """Count a job in, one slot for each member; on `ValueError` nothing has changed."""
@@ -104,15 +100,59 @@ class Fleet:
 
     def saw(self, shape: Shape, jobs: int = 1) -> None:
         """Count a shape among those that arrive; fgd and our own scoring keep room for what is typical."""
-        self._seen[shape] += jobs
+        self.workload.saw(shape, jobs)
 
     def copy(self) -> "Fleet":
-        """Make another fleet of the same machines and takings, for what-if."""
-        other = Fleet()
-        other._machines, other._cpu, other._memory = dict(self._machines), dict(self._cpu), dict(self._memory)
-        other._gpus = {machine_id: list(gpus) for machine_id, gpus in self._gpus.items()}
-        other._seen = self._seen
+        """Make another fleet of the same machines and takings, for what-if; what is known of rooms is shared."""
+        other = Fleet(workload=self.workload)
+        other.catalogue = self.catalogue
+        other._position, other._machines = dict(self._position), list(self._machines)
+        other._kinds, other._gpus, other._rooms = list(self._kinds), list(self._gpus), list(self._rooms)
+        other._occupants = {room: list(positions) for room, positions in self._occupants.items()}
+        other._counts = dict(self._counts)
         return other
+
+    # ------------------------------------------------------------------------------ for who keeps candidates
+
+    def occupied(self) -> Iterator[int]:
+        """Give the number of every room that a machine is in."""
+        return iter(self._counts)
+
+    def still_occupied(self, rooms: Iterable[int]) -> list[int]:
+        """Choose the rooms that a machine is in, each once."""
+        return [room for room in dict.fromkeys(rooms) if room in self._counts]
+
+    def first(self, room: int) -> int | None:
+        """Give the position of the machine of a room that came first, or None where it is empty."""
+        heap = self._occupants.get(room)
+        if heap is None:
+            return None
+        rooms = self._rooms
+        while heap:
+            if rooms[heap[0]] == room:
+                return heap[0]
+            heappop(heap)
+        del self._occupants[room]
+        return None
+
+    def slot(self, position: int, sorted_gpus: Sequence[int]) -> Slot:
+        """Name a machine by its id, and GPUs of its room by their numbers on the machine."""
+        machine = self._at(position)
+        if not sorted_gpus:
+            return Slot(machine.id)
+        gpus = self._gpus[position]
+        if len(gpus) == 1:
+            return Slot(machine.id, (0,))
+        order = sorted(range(len(gpus)), key=gpus.__getitem__)
+        return Slot(machine.id, tuple(sorted([order[number] for number in sorted_gpus])))
+
+    # ------------------------------------------------------------------------------------------ taking
+
+    def _at(self, position: int) -> Machine:
+        machine = self._machines[position]
+        if machine is None:
+            raise KeyError(f"the machine at {position} is gone")
+        return machine
 
     def _change(self, shape: Shape, slots: Sequence[Slot], sign: int) -> None:
         if len(slots) != shape.members:
@@ -128,20 +168,72 @@ class Fleet:
             raise
 
     def _change_one(self, shape: Shape, slot: Slot, sign: int) -> None:
-        machine = self._machines.get(slot.machine)
-        if machine is None:
+        position = self._position.get(slot.machine)
+        if position is None:
             raise ValueError(f"there is no machine {slot.machine}")
-        cpu = self._cpu[machine.id] - sign * shape.cpu_milli
-        memory = self._memory[machine.id] - sign * shape.memory_mib
+        machine, room = self._at(position), self.catalogue.rooms[self._rooms[position]]
+        cpu = room.cpu_milli - sign * shape.cpu_milli
+        memory = room.memory_mib - sign * shape.memory_mib
         if not (0 <= cpu <= machine.cpu_milli and 0 <= memory <= machine.memory_mib):
             raise ValueError(f"machine {machine.id} would have {cpu} milli-CPU and {memory} MiB free")
-        self._gpus[machine.id] = _changed_gpus(machine, self._gpus[machine.id], shape, slot.gpus, sign)
-        self._cpu[machine.id], self._memory[machine.id] = cpu, memory
+        gpus = self._gpus[position]
+        if shape.gpu_count or slot.gpus:
+            gpus = _changed_gpus(machine, gpus, shape, slot.gpus, sign)
+        self._move(position, cpu, memory, gpus)
+
+    def _move(self, position: int, cpu: int, memory: int, gpus: tuple[FreeGpu, ...]) -> None:
+        """Let a machine be in the room of what is free of it now."""
+        room = self.catalogue.number(self._at(position), self._kinds[position], cpu, memory, gpus)
+        self._gpus[position] = gpus
+        if room == self._rooms[position]:
+            return
+        self._leave(position)
+        self._rooms[position] = room
+        count = self._counts[room] = self._counts.get(room, 0) + 1
+        heap = self._occupants.setdefault(room, [])
+        heappush(heap, position)
+        if len(heap) > 2 * count + 16:
+            heap[:] = {each for each in heap if self._rooms[each] == room}
+            heapify(heap)
+        if self.first(room) == position:
+            self._note(room)
+
+    def _leave(self, position: int) -> None:
+        room = self._rooms[position]
+        if room != GONE:
+            self._rooms[position] = GONE
+            if self._counts[room] == 1:
+                del self._counts[room]
+            else:
+                self._counts[room] -= 1
+
+    def _note(self, room: int) -> None:
+        self.joined.append(room)
+        if len(self.joined) > 4 * len(self._counts) + 1024:
+            self.joined = []
+            self.epoch += 1
+            if len(self.catalogue.rooms) > MOST_ROOMS + 4 * len(self._machines):
+                self._forget_rooms()
+
+    def _forget_rooms(self) -> None:
+        """Begin the catalogue anew with the rooms that machines are in."""
+        before, self.catalogue = self.catalogue, Catalogue()
+        self.candidates.clear()
+        self._occupants, self._counts = {}, {}
+        for position in self._position.values():
+            machine, room = self._at(position), before.rooms[self._rooms[position]]
+            self._kinds[position] = kind = self.catalogue.kind(machine)
+            number = self.catalogue.number(machine, kind, room.cpu_milli, room.memory_mib, room.gpus)
+            self._rooms[position] = number
+            self._counts[number] = self._counts.get(number, 0) + 1
+            self._occupants.setdefault(number, []).append(position)
+        for heap in self._occupants.values():
+            heapify(heap)
 
 
 def _changed_gpus(
-    machine: Machine, gpus: list[FreeGpu], shape: Shape, numbers: Sequence[int], sign: int
-) -> list[FreeGpu]:
+    machine: Machine, gpus: tuple[FreeGpu, ...], shape: Shape, numbers: Sequence[int], sign: int
+) -> tuple[FreeGpu, ...]:
     if len(numbers) != shape.gpu_count or len(set(numbers)) != len(numbers):
         raise ValueError(f"{shape.gpu_count} GPUs are asked for, not the numbers {list(numbers)}")
     changed = list(gpus)
@@ -153,4 +245,4 @@ def _changed_gpus(
         if not (0 <= milli <= WHOLE_GPU and 0 <= memory <= machine.gpus[number].memory_mib):
             raise ValueError(f"GPU {number} of machine {machine.id} would have {milli} milli and {memory} MiB free")
         changed[number] = FreeGpu(free.type, milli, memory)
-    return changed
+    return tuple(changed)

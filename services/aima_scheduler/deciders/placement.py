@@ -3,25 +3,14 @@
 Equal scores go to the machine that came first, so that the same fleet always gives the same answer.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
-from aima_scheduler.deciders.fleet import Fleet, Room
+from aima_scheduler.deciders.candidates import Candidates, Scores
+from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Shape, Shortfall, Slot
-
-
-class Scoring(StrEnum):
-    """How one of several machines is chosen on which a shape fits."""
-
-    FIRST_FIT = "first_fit"
-    """The machine that came first."""
-    BEST_FIT = "best_fit"
-    """The one on which least is left."""
-    FGD = "fgd"
-    """The one whose GPUs become least useless to the typical workload (FGD, USENIX ATC'23)."""
-    AIMA = "aima"
-    """Our own."""
+from aima_scheduler.deciders.rooms import Room, fits
+from aima_scheduler.deciders.scoring import Rule, Scoring, rule_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +52,9 @@ def find(
     prices: Prices = DEFAULT_PRICES,
 ) -> tuple[Slot, ...] | None:
     """Choose a slot for every member, or None where not all of them fit now. The fleet is left as it was."""
+    if shape.members == 1:
+        slot = _find_one(fleet, shape, scoring, data, prices)
+        return None if slot is None else (slot,)
     one = replace(shape, members=1)
     slots: list[Slot] = []
     try:
@@ -76,27 +68,6 @@ def find(
         for slot in slots:
             fleet.release(one, (slot,))
     return tuple(slots)
-
-
-def fits(room: Room, shape: Shape) -> bool:
-    """Tell whether one member of a shape fits into what is free."""
-    return (
-        room.cpu_milli >= shape.cpu_milli
-        and room.memory_mib >= shape.memory_mib
-        and (not shape.locations or room.kind.location in shape.locations)
-        and sum(1 for _ in usable_gpus(room, shape)) >= shape.gpu_count
-    )
-
-
-def usable_gpus(room: Room, shape: Shape) -> Iterator[int]:
-    """Give the numbers of the GPUs of a room that meet type, memory and share together."""
-    for number, gpu in enumerate(room.gpus):
-        if (
-            gpu.milli >= shape.gpu_milli
-            and gpu.memory_mib >= shape.gpu_memory_mib
-            and (not shape.gpu_types or gpu.type in shape.gpu_types)
-        ):
-            yield number
 
 
 def shortfall(fleet: Fleet, shape: Shape) -> Shortfall | None:
@@ -127,27 +98,30 @@ def blocked_by(fleet: Fleet, shape: Shape) -> Shortfall:
 
 
 def _find_one(fleet: Fleet, shape: Shape, scoring: Scoring, data: Data | None, prices: Prices) -> Slot | None:
-    best: tuple[tuple[bool, float, int], str] | None = None
-    for position, machine in enumerate(fleet.machines):
-        room = fleet.free(machine.id)
-        if fits(room, shape):
-            score = 0.0 if scoring is Scoring.FIRST_FIT else _left(room, shape)
-            if scoring is not Scoring.FIRST_FIT:
-                score += prices.per_transfer_second * prices.transfer_seconds(data, machine.location)
-                score += prices.per_cost * machine.cost_per_hour
-            key = (shape.gpu_count == 0 and bool(machine.gpus), score, position)
-            best = min(best, (key, machine.id)) if best else (key, machine.id)
-    if best is None:
+    candidates = _candidates(fleet, shape, scoring, prices.per_cost)
+    best = candidates.best()
+    if not best:
         return None
-    gpus = fleet.gpus(best[1])
-    room = Room(fleet.free(best[1]).kind, 0, 0, tuple(gpus))
-    usable = sorted(usable_gpus(room, shape), key=lambda number: gpus[number][1:]) if shape.gpu_count else []
-    return Slot(best[1], tuple(sorted(usable[: shape.gpu_count])))
+    if len(best) == 1 or data is None or scoring is Scoring.FIRST_FIT:
+        chosen = min(best.values())
+    else:
+        waits = {place: prices.per_transfer_second * prices.transfer_seconds(data, place) for place in best}
+        place = min(best, key=lambda place: (best[place][0], best[place][1] + waits[place], best[place][2]))
+        chosen = best[place]
+    return fleet.slot(chosen[2], candidates.gpus(chosen[3]))
 
 
-def _left(room: Room, shape: Shape) -> float:
-    gpus = sum(gpu.milli for gpu in room.gpus) - shape.gpu_count * shape.gpu_milli
-    return 0.5 * (room.cpu_milli - shape.cpu_milli) / 128_000 + 0.5 * gpus / 8_000
+def _candidates(fleet: Fleet, shape: Shape, scoring: Scoring, per_cost: float) -> Candidates:
+    key, version = (shape, scoring, per_cost), fleet.workload.version
+    found: Candidates | None = fleet.candidates.get(key)
+    if found is None or found.version != version:
+        rules: dict[object, Rule] = fleet.catalogue.known
+        if (scoring, version) not in rules:
+            rules[scoring, version] = rule_of(scoring, fleet.workload)
+        scores = Scores(fleet.catalogue, shape, rules[scoring, version])
+        cost = 0.0 if scoring is Scoring.FIRST_FIT else per_cost
+        found = fleet.candidates[key] = Candidates(fleet, shape, scores, cost, version)
+    return found
 
 
 def _misses(room: Room, shape: Shape) -> list[tuple[str, float, str, str]]:

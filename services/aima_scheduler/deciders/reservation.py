@@ -9,9 +9,9 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from aima_scheduler.deciders.fleet import Fleet, FreeGpu, Room
+from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Job, Machine, Shape, Slot
-from aima_scheduler.deciders.placement import fits, usable_gpus
+from aima_scheduler.deciders.rooms import FreeGpu, Room, fits, usable_gpus
 
 MACHINES_LOOKED_AT = 32
 """Of a large fleet so many machines are compared: the best of them is hardly later than the best of all."""

@@ -13,7 +13,7 @@ from aima_scheduler.deciders import placement
 from aima_scheduler.deciders.engine import SEED_RULES, Engine, Settings, Unschedulable
 from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Gpu, Job, Machine, Placement, Shape, Slot
-from aima_scheduler.deciders.placement import Scoring
+from aima_scheduler.deciders.scoring import Scoring
 
 T4, A100 = Gpu("T4", 16_384), Gpu("A100", 81_920)
 SMALL, WIDE, ON_GPU = Shape(1000, 1024), Shape(4000, 4096), Shape(1000, 1024, gpu_count=1, gpu_memory_mib=8_192)

@@ -1,0 +1,107 @@
+"""What is free on a machine, as a value: machines with equal values are one *room*.
+
+Whatever is asked of one machine of a room has the same answer for all of them (Borg's equivalence classes), so that
+answers are kept by the room and not by the machine.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from aima_scheduler.deciders.model import WHOLE_GPU, Gpu, Machine, Shape
+
+
+class FreeGpu(NamedTuple):
+    """What is free of one GPU."""
+
+    type: str
+    milli: int
+    memory_mib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What machines have in common that are as good as each other while nothing runs on them."""
+
+    cpu_milli: int
+    memory_mib: int
+    gpus: tuple[Gpu, ...]
+    location: str
+    cost_per_hour: float
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is free on a machine, or on several that are the same; the GPUs are sorted, so that order does not tell."""
+
+    kind: Kind
+    cpu_milli: int
+    memory_mib: int
+    gpus: tuple[FreeGpu, ...]
+
+
+def kind_of(machine: Machine) -> Kind:
+    """Forget a machine's name."""
+    return Kind(machine.cpu_milli, machine.memory_mib, machine.gpus, machine.location, machine.cost_per_hour)
+
+
+def all_free(gpus: tuple[Gpu, ...]) -> tuple[FreeGpu, ...]:
+    """Give GPUs of which nothing is taken, by their numbers."""
+    return tuple(FreeGpu(gpu.type, WHOLE_GPU, gpu.memory_mib) for gpu in gpus)
+
+
+def fits(room: Room, shape: Shape) -> bool:
+    """Tell whether one member of a shape fits into what is free."""
+    return (
+        room.cpu_milli >= shape.cpu_milli
+        and room.memory_mib >= shape.memory_mib
+        and (not shape.locations or room.kind.location in shape.locations)
+        and (not shape.gpu_count or len(usable_gpus(room, shape)) >= shape.gpu_count)
+    )
+
+
+def usable_gpus(room: Room, shape: Shape) -> list[int]:
+    """Give the numbers of the GPUs of a room that meet type, memory and share together."""
+    milli, memory, types = shape.gpu_milli, shape.gpu_memory_mib, shape.gpu_types
+    return [
+        number
+        for number, gpu in enumerate(room.gpus)
+        if gpu.milli >= milli and gpu.memory_mib >= memory and (not types or gpu.type in types)
+    ]
+
+
+def tightest_gpus(room: Room, shape: Shape) -> tuple[int, ...]:
+    """Choose, of the GPUs of a room that a shape can use, those on which least is left."""
+    if not shape.gpu_count:
+        return ()
+    usable = usable_gpus(room, shape)
+    usable.sort(key=lambda number: room.gpus[number][1:])
+    return tuple(sorted(usable[: shape.gpu_count]))
+
+
+class Catalogue:
+    """Every room that was met, by a number; the same room always has the same number.
+
+    Fleets that are copies of each other share one, and with it what is known of its rooms.
+    """
+
+    def __init__(self) -> None:
+        self.rooms: list[Room] = []
+        self.known: dict[Any, Any] = {}
+        """What others keep by room number; it goes when the catalogue goes."""
+        self._kinds: dict[Kind, int] = {}
+        self._numbers: dict[tuple[int, int, int, tuple[FreeGpu, ...]], int] = {}
+
+    def kind(self, machine: Machine) -> int:
+        """Give the number of a machine's kind."""
+        return self._kinds.setdefault(kind_of(machine), len(self._kinds))
+
+    def number(self, machine: Machine, kind: int, cpu: int, memory: int, gpus: tuple[FreeGpu, ...]) -> int:
+        """Give the number of what is free on a machine; the GPUs in any order."""
+        if len(gpus) > 1:
+            gpus = tuple(sorted(gpus))
+        key = (kind, cpu, memory, gpus)
+        found = self._numbers.get(key)
+        if found is None:
+            found = self._numbers[key] = len(self.rooms)
+            self.rooms.append(Room(kind_of(machine), cpu, memory, gpus))
+        return found
