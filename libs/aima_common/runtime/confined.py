@@ -126,7 +126,7 @@ class ConfinedConsumer:
 
     async def __aexit__(self, *_: object) -> None:
         if self._child is not None:
-            await asyncio.shield(self._child.end())
+            await self._child.end()
             self._child = None
 
     @property
@@ -225,7 +225,7 @@ class ConfinedConsumer:
         self._windows.clear()
         self._open.clear()
         place = child.last_place
-        await asyncio.shield(child.end())
+        await child.end()
         log.warning("confined_consumer_ended", topic=self._topic, status=child.status, at=place)
         if place is not None:
             deaths = await self._insist(lambda: self._journal.die((self._topic, place[0]), place[1]))
@@ -260,6 +260,7 @@ class _Child:
         self._reader, self._writer = connection
         self._page = page
         self._hearing: asyncio.Task[tuple[dict[str, Any], bytes] | None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self.last_place: tuple[int, int] | None = None
         """What it was unfolding when it ended by itself."""
 
@@ -268,6 +269,7 @@ class _Child:
         """Start a process that dies with this one. Raises `UnavailableError`."""
         ours, theirs = socket.socketpair()
         page = Page.fresh()
+        process: asyncio.subprocess.Process | None = None
         try:
             with theirs:
                 process = await asyncio.create_subprocess_exec(
@@ -281,10 +283,16 @@ class _Child:
                     env={**os.environ, "MALLOC_ARENA_MAX": "1"},
                 )
             return cls(process, await asyncio.open_unix_connection(sock=ours), page)
-        except OSError as error:
+        except BaseException as error:
             ours.close()
             page.close()
-            raise UnavailableError(f"no confined consumer can be started: {error}", code="confined") from error
+            if process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await _finished(asyncio.create_task(process.wait()))
+            if isinstance(error, OSError):
+                raise UnavailableError(f"no confined consumer can be started: {error}", code="confined") from error
+            raise
 
     @property
     def pid(self) -> int:
@@ -317,7 +325,12 @@ class _Child:
         return told
 
     async def end(self) -> None:
-        """End it, and let go of what belongs to it."""
+        """End it, and let go of what belongs to it: whoever is cancelled meanwhile is so afterwards."""
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end())
+        await _finished(self._ending)
+
+    async def _end(self) -> None:
         if self._hearing is not None:
             self._hearing.cancel()
         self._writer.close()
@@ -330,3 +343,15 @@ class _Child:
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
         self._page.close()
+
+
+async def _finished(task: asyncio.Task[Any]) -> None:
+    """Wait for the end of a task, even when cancelled meanwhile: a child that nobody waits for stays behind."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
