@@ -4,6 +4,7 @@ A request may come again when its erasure has long ended and the same file has b
 nothing. Until it ends the file is refused, and the request may come as often as it likes.
 """
 
+import datetime
 from typing import Any
 
 from aima_common.contracts.envelope import Envelope
@@ -26,3 +27,11 @@ async def is_erased(documents: Documents, medium: str) -> bool:
     """Tell whether a medium is erased now, so that what an old message says of it is kept by nobody."""
     known = await documents.load("media", medium)
     return known is not None and known.state == "erased"
+
+
+async def covers(documents: Documents, tenant: str, medium: str, said_at: datetime.datetime) -> bool:
+    """Tell whether what was said of a medium at a moment has been erased with it, even if the file came back since."""
+    if await is_erased(documents, medium):
+        return True
+    ended = await documents.find("erasures", {"medium": medium, "tenant": tenant, "state": "erased"})
+    return any(said_at <= datetime.datetime.fromisoformat(erasure.body["erased_at"]) for erasure in ended)

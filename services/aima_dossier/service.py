@@ -78,10 +78,12 @@ class DossierService:
     async def on_correction_made(self, envelope: Envelope[m.CorrectionMade]) -> None:
         """Keep a correction: a statement too, by a person."""
         body = envelope.body
-        if await erasures.is_erased(self._documents, body.medium):
-            return
         made = {**body.model_dump(mode="json"), "made_at": envelope.time.isoformat()}
         await self._documents.insert("corrections", Insert(envelope.id, envelope.tenant, "made", made))
+        # Looked at afterwards: an erasure that ends in between has looked for corrections already.
+        if await erasures.covers(self._documents, envelope.tenant, body.medium, envelope.time):
+            await self._documents.delete("corrections", envelope.id)
+            return
         await self._want_cases_of(body.medium, envelope)
 
     async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
@@ -102,7 +104,12 @@ class DossierService:
         await self._documents.insert("dossiers", marker, outbox=[record])
 
     async def on_medium_erased(self, envelope: Envelope[m.MediumErased]) -> None:
-        """Write the cases anew, without the medium."""
+        """Write the cases anew, without the medium and without a correction that came while it was erased."""
+        medium, tenant = envelope.body.medium, envelope.tenant
+        for correction in await self._documents.find("corrections", {"medium": medium, "tenant": tenant}):
+            made_at = datetime.datetime.fromisoformat(correction.body["made_at"])
+            if await erasures.covers(self._documents, tenant, medium, made_at):
+                await self._documents.delete("corrections", correction.id)
         await self._want_cases_of(envelope.body.medium, envelope)
 
     async def mend(self) -> None:

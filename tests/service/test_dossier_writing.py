@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,23 @@ async def test_erasure_forgets_every_version_and_answers_every_request(desk: Des
     await desk.hear(desk.stage.envelope(m.MediumErased(medium="film")))
     await desk.work_off()
     assert (await desk.written()).complete
+
+
+async def test_a_correction_that_comes_while_its_medium_is_erased_is_gone_when_that_ends(desk: Desk) -> None:
+    documents = desk.stage.ports.documents
+    correction = desk.stage.envelope(m.CorrectionMade(medium="film", finding="f", field="text", value="v", author="a"))
+    await desk.hear(desk.stage.envelope(m.ErasureRequested(medium="film", requested_by="k")), correction)
+    assert await desk.stage.all("corrections"), "the control: nobody knows yet that this medium goes"
+    await documents.transition("media", "film", change=Change(state="erased"))
+    await desk.stage.put("erasures", "e", "erased", medium="film", owners=[], erased_at=NOW.isoformat())
+    await desk.hear(desk.stage.envelope(m.MediumErased(medium="film")))
+    assert await desk.stage.all("corrections") == []
+    await documents.transition("media", "film", change=Change(state="stored"))
+    await desk.hear(correction)
+    assert await desk.stage.all("corrections") == [], "told again, it is as old as before, though the file came back"
+    later = {"time": NOW + datetime.timedelta(seconds=1)}
+    await desk.hear(correction.model_copy(update={"id": "later", **later}))
+    assert await desk.stage.all("corrections"), "what is said of the file that came back is kept"
 
 
 async def test_a_request_that_was_answered_takes_no_later_version_away_when_it_comes_again(desk: Desk) -> None:

@@ -16,15 +16,16 @@ def job(name: str, shape: Shape = ONE, at: float = 0.0, seconds: float | None = 
     return Job(name, "t", Priority.NORMAL, shape, at, estimate=seconds, longest=more.get("longest"))
 
 
-def starts(engine: Engine, now: float) -> set[str]:
-    return {one.job for one in engine.decide(now) if isinstance(one, Placement)}
+def starts(engine: Engine, now: float) -> list[str]:
+    """Name the jobs that start now, in their order: what is drawn for them must not hang on the order of a set."""
+    return [one.job for one in engine.decide(now) if isinstance(one, Placement)]
 
 
 def test_a_job_is_told_its_place_what_it_lacks_and_what_would_help() -> None:
     engine = Engine(machines=MACHINES)
     for number in range(2):
         engine.submit(job(f"gpu-{number}", ON_GPU, number))
-    assert starts(engine, 5) == {"gpu-0"}
+    assert starts(engine, 5) == ["gpu-0"]
     told = explain.waiting_job(engine, "gpu-1", 6)
     assert told is not None
     assert (told.position, told.waiting, told.dimension, told.blockers) == (1, 1, "gpu", ("gpu-0",))
