@@ -3,11 +3,15 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import NodeNotReadyError
+from aiokafka.protocol.fetch import FetchRequest
 
 from aima_common.adapters import kafka_watch
 from aima_common.adapters.kafka_bus import KafkaBus
@@ -219,6 +223,36 @@ async def test_a_consumer_goes_on_after_kafka_hung_longer_than_its_members_may_b
             assert joined > 1, "positive control: the watchdog let nobody sit there"
         finally:
             living.cancel()
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["whole", "broken"])
+async def test_who_leaves_while_its_fetches_fail_is_not_cancelled_by_its_client(
+    bus: KafkaBus, topic: str, monkeypatch: pytest.MonkeyPatch, *, broken: bool
+) -> None:
+    failed = 0
+    send = AIOKafkaClient.send
+
+    async def sometimes(client: AIOKafkaClient, node: int, request: object, **more: Any) -> Any:
+        nonlocal failed
+        if broken and isinstance(request, FetchRequest):
+            failed += 1
+            raise NodeNotReadyError
+        return await send(client, node, request, **more)
+
+    async def visit() -> None:
+        async with bus.subscribe(topic, [topic]) as member:
+            await until(lambda: len(member.partitions) == 2)
+            await receive(member, 1) if not broken else await until(lambda: failed > 1)
+
+    monkeypatch.setattr(AIOKafkaClient, "send", sometimes)
+    await bus.publish([Record(topic, "k", b"one")])
+    before = asyncio.all_tasks()
+    visiting = asyncio.create_task(visit())
+    await asyncio.wait({visiting})
+    assert not visiting.cancelled()
+    visiting.result()
+    assert bool(failed) is broken, "positive control"
+    await until(lambda: not asyncio.all_tasks() - before)
 
 
 async def test_a_topic_that_is_not_what_it_must_be_names_the_setting_and_the_remedy(

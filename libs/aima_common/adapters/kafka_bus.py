@@ -32,8 +32,16 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from aima_common.adapters.kafka_records import MAX_RECORD_BYTES, check_size, delivery_of, headers_of
 from aima_common.adapters.kafka_settings import KafkaSettings
-from aima_common.adapters.kafka_topics import ExistingTopic, configuration, refuse_different, refuse_missing
-from aima_common.adapters.kafka_watch import Standstill, Unfolding
+from aima_common.adapters.kafka_topics import (
+    ExistingTopic,
+    configuration,
+    described,
+    have_leaders,
+    refuse_different,
+    refuse_missing,
+)
+from aima_common.adapters.kafka_watch import PartitionLostError, Standstill, Unfolding
+from aima_common.cancellation import is_cancelled
 from aima_common.errors import PermanentError, UnavailableError
 from aima_common.ports.bus import Delivery, Partition, Record, Topics, TopicSpecification, specifications
 
@@ -94,7 +102,7 @@ class KafkaBus:
             missing = wanted.keys() - await _listed(admin)
             if missing:
                 await self._create(admin, [wanted[name] for name in sorted(missing)])
-            while not await _have_leaders(admin, set(wanted)):  # noqa: ASYNC110 - brokers send no event
+            while not await have_leaders(admin, set(wanted)):  # noqa: ASYNC110 - brokers send no event
                 await asyncio.sleep(0.05)
             found = await _existing(admin, set(wanted))
         refuse_different(wanted.values(), found, self._settings.bootstrap)
@@ -180,12 +188,7 @@ class KafkaBus:
 
     @contextlib.asynccontextmanager
     async def subscribe(
-        self,
-        group: str,
-        topics: Sequence[str],
-        *,
-        name: str | None = None,
-        unfolding: Unfolding | None = None,
+        self, group: str, topics: Sequence[str], *, name: str | None = None, unfolding: Unfolding | None = None
     ) -> AsyncIterator["KafkaSubscription"]:
         """Join a group; leave it, without a commit, at the end.
 
@@ -218,8 +221,7 @@ class KafkaBus:
                 await consumer.start()
             yield member
         finally:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._part_with(consumer.stop())), timeout)
+            await asyncio.wait({self._part_with(_leave(consumer))}, timeout=timeout)
 
     async def behind_batch(self, partition: Partition, offset: int) -> int:
         """Tell the offset behind the record batch that holds this one, without unfolding the batch."""
@@ -245,10 +247,9 @@ class KafkaBus:
         """Count the records behind which this group's commits are."""
         await self._require(set(topics))
         async with _bounded(self._settings.timeout_seconds), self._admin() as admin:
+            found = await described(admin, set(topics))
             partitions = [
-                TopicPartition(one["topic"], part["partition"])
-                for one in await _described(admin, set(topics))
-                for part in one["partitions"]
+                TopicPartition(one["topic"], part["partition"]) for one in found for part in one["partitions"]
             ]
             committed = await _committed(admin, group, partitions)
             consumer = AIOKafkaConsumer(**self._settings.client())
@@ -282,12 +283,7 @@ class KafkaBus:
 class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
     """A member of a group."""
 
-    def __init__(
-        self,
-        consumer: AIOKafkaConsumer,
-        timeout_seconds: float,
-        unfolding: Unfolding | None = None,
-    ) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, timeout_seconds: float, unfolding: Unfolding | None = None) -> None:
         self._consumer = consumer
         self._timeout_seconds = timeout_seconds
         self._unfolding = unfolding
@@ -412,15 +408,20 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             raise UnavailableError(f"records wait in {behind[0]}, but none arrive: join again", code="stalled")
 
 
-class PartitionLostError(UnavailableError):
-    """Another member of the group owns the partition now."""
-
-
 async def _quietly(ending: Coroutine[Any, Any, None]) -> None:
     try:
-        await ending
-    except KafkaError as error:
-        log.warning("client_did_not_end", reason=repr(error))
+        with _translated():
+            await ending
+    except (UnavailableError, PermanentError) as error:
+        log.warning("client_did_not_end", reason=str(error))
+
+
+async def _leave(consumer: AIOKafkaConsumer) -> None:
+    try:
+        await consumer.stop()
+    finally:
+        # It stops half-way when a fetch of its own was waiting for its next attempt. The client has no public name.
+        await consumer._client.close()  # noqa: SLF001
 
 
 async def _end(producer: AIOKafkaProducer) -> None:
@@ -434,18 +435,13 @@ async def _end(producer: AIOKafkaProducer) -> None:
         await producer.client.close()
 
 
-async def _described(admin: AIOKafkaAdminClient, topics: set[str]) -> list[Any]:
-    """Describe topics that exist. All are asked for: asking for one by name would let the broker create it."""
-    return [one for one in await admin.describe_topics() if one["topic"] in topics]
-
-
 async def _existing(admin: AIOKafkaAdminClient, topics: set[str]) -> dict[str, ExistingTopic]:
     resources = [ConfigResource(ConfigResourceType.TOPIC, name, {"cleanup.policy": ""}) for name in sorted(topics)]
     answers = await admin.describe_configs(resources)
     policies = {name: entries for one in answers for _, _, _, name, entries in one.resources}
     return {
         one["topic"]: ExistingTopic(len(one["partitions"]), "compact" in str(policies[one["topic"]]))
-        for one in await _described(admin, topics)
+        for one in await described(admin, topics)
     }
 
 
@@ -454,11 +450,6 @@ async def _listed(admin: AIOKafkaAdminClient) -> set[str]:
         with contextlib.suppress(NodeNotReadyError):  # a broker that was away knows of no broker for a moment
             return set(await admin.list_topics())
         await asyncio.sleep(0.1)
-
-
-async def _have_leaders(admin: AIOKafkaAdminClient, topics: set[str]) -> bool:
-    leaders = [[part["leader"] for part in one["partitions"]] for one in await _described(admin, topics)]
-    return len(leaders) == len(topics) and min(map(min, leaders), default=0) >= 0
 
 
 async def _committed(
@@ -498,3 +489,8 @@ def _translated() -> Iterator[None]:
         raise PermanentError(f"Kafka refused a record for its size: {error}", code="message_too_large") from error
     except KafkaError as error:
         raise UnavailableError(f"Kafka did not take part: {error!r}", code="kafka") from error
+    except asyncio.CancelledError as error:
+        if is_cancelled():
+            raise
+        # aiokafka cancels its own tasks and lets those who wait for them hear of it as if they had been meant.
+        raise UnavailableError("Kafka's client gave up what it was asked", code="kafka") from error

@@ -1,11 +1,19 @@
 """What topics must be like, and what is said when a cluster's are not: decisions without a broker."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from aima_common.adapters.kafka_records import MAX_RECORD_BYTES
 from aima_common.errors import SettingsError
 from aima_common.ports.bus import TopicSpecification
+
+
+class Describing(Protocol):
+    """Who knows the topics: the driver's client for administration."""
+
+    async def describe_topics(self) -> list[dict[str, Any]]:
+        """Describe all topics."""
 
 
 @dataclass(frozen=True)
@@ -77,3 +85,14 @@ def _wrong_cleanup(topic: TopicSpecification, address: str) -> str:
         f"topic {topic.name} {state} on the cluster that AIMA_KAFKA names ({address}), and {wish}: "
         f"{command} {change}, or point AIMA_KAFKA at a cluster of AIMA's own"
     )
+
+
+async def described(admin: Describing, topics: Collection[str]) -> list[Any]:
+    """Describe topics that exist. All are asked for: asking for one by name would let the broker create it."""
+    return [one for one in await admin.describe_topics() if one["topic"] in topics]
+
+
+async def have_leaders(admin: Describing, topics: Collection[str]) -> bool:
+    """Tell whether all these topics are there and each of their partitions has a leader."""
+    leaders = [[part["leader"] for part in one["partitions"]] for one in await described(admin, topics)]
+    return len(leaders) == len(topics) and min(map(min, leaders), default=0) >= 0

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping
 from typing import Protocol, TypeVar
 
+from aima_common.errors import UnavailableError
 from aima_common.ports.bus import Partition
 
 STALL_SECONDS = 60.0
@@ -12,6 +13,10 @@ UNASKED_SECONDS = 5.0
 """Who was not asked for so long had no occasion to move."""
 
 Place = TypeVar("Place", bound=Hashable)
+
+
+class PartitionLostError(UnavailableError):
+    """Another member of the group owns the partition now."""
 
 
 class Unfolding(Protocol):

@@ -4,9 +4,11 @@ A service is a class with a name, handlers for messages and loops of its own; `r
 """
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from aima_common.cancellation import forever
 from aima_common.contracts.base import Message
 from aima_common.contracts.envelope import Envelope
 from aima_common.contracts.topics import LANES, groups
@@ -44,16 +46,12 @@ async def run(ports: Ports, *services: Service) -> None:
     The first to end ends all: half a process is harder to notice than none.
     """
     async with asyncio.TaskGroup() as group:
-        group.create_task(relay_outbox(ports), name="outbox")
+        group.create_task(forever(functools.partial(relay_outbox, ports)), name="outbox")
         for service in services:
             handlers = service.handlers()
             lanes = service.lanes if isinstance(service, Laned) else LANES
             for name, topics in groups(service.name, handlers, lanes).items():
                 consumer = Consumer(ports, service.name, handlers, group=name, topics=topics)
-                group.create_task(consumer.run(), name=f"{name} consumer")
+                group.create_task(forever(consumer.run), name=f"{name} consumer")
             for loop in service.background():
-                group.create_task(_forever(loop), name=f"{service.name} {loop.__name__}")
-
-
-async def _forever(loop: Loop) -> None:
-    await loop()
+                group.create_task(forever(loop), name=f"{service.name} {loop.__name__}")
