@@ -15,8 +15,10 @@ def write_page(name: str, title: str, command: str, intro: str, lines: Sequence[
     return page
 
 
-def draw_bars(name: str, title: str, groups: Mapping[str, Mapping[str, float]], label: str, line: float) -> str:
-    """Draw bars, a group for each key with a bar for each of its own, and a line across; return the picture's name."""
+def draw_bars(
+    name: str, title: str, groups: Mapping[str, Mapping[str, float]], label: str, line: float, lowest: float = 0.0
+) -> str:
+    """Draw bars from `lowest` on, a group for each key, and a line across; return the picture's name."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -32,6 +34,7 @@ def draw_bars(name: str, title: str, groups: Mapping[str, Mapping[str, float]], 
         axes.bar(places, [group.get(bar, 0.0) for group in groups.values()], width, label=bar)
     axes.axhline(line, color="black", linewidth=0.8, linestyle="--")
     axes.set_xticks([place + 0.4 - width / 2 for place in range(len(groups))], list(groups))
+    axes.set_ylim(bottom=lowest)
     axes.set_ylabel(label)
     axes.set_title(title)
     axes.legend(fontsize="small", ncols=2)

@@ -15,7 +15,7 @@ from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Job, Machine, Mode, Placement, Shape, Shortfall, Slot
 from aima_scheduler.deciders.ordering import USUAL, Ordering
 from aima_scheduler.deciders.placement import DEFAULT_PRICES, Data, Prices
-from aima_scheduler.deciders.queue import Key, Waiting, place_of
+from aima_scheduler.deciders.queue import Key, Waiting
 from aima_scheduler.deciders.reservation import Reservation, Running
 from aima_scheduler.deciders.rooms import fits
 from aima_scheduler.deciders.round import Round
@@ -62,9 +62,6 @@ class Unschedulable:
 
 
 Decision = Placement | Unschedulable
-
-BACKFILL_LOOK = 200
-"""So many jobs of a lane are looked at, most of them its oldest, for one that may run on a machine that is kept."""
 
 
 class Engine:
@@ -322,11 +319,9 @@ class Engine:
             spare = reservation.leaves_room(self.fleet, kept, shape, slot, self.runs_on(machine), now)
             seconds = float("inf") if spare else kept.at - now
             for lane in self.waiting.lanes(shape):
-                for job in lane.some(BACKFILL_LOOK):
-                    if reservation.expected_seconds(job) <= seconds and job.id != kept.job.id:
-                        key = place_of(job, self.settings.ordering, now)
-                        if best is None or key < best[0]:
-                            best = key, job, slot
+                found = lane.first_within(seconds, self.settings.ordering, now, but=kept.job.id)
+                if found is not None and (best is None or found[0] < best[0]):
+                    best = *found, slot
         return (best[1], best[2]) if best else None
 
     def _renew_reservations(self, now: float) -> None:

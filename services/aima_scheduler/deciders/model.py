@@ -14,6 +14,10 @@ WHOLE_GPU = 1000
 """A GPU that is nobody else's, in thousandths."""
 
 
+UNKNOWN_SECONDS = 3600.0
+"""How long a job is taken to run of which nothing is known."""
+
+
 class Mode(StrEnum):
     """Whose rule holds where the founding document's is faulty (spec 4)."""
 
@@ -59,6 +63,13 @@ class Job:
     data_location: str | None = None
     """Where its input lies."""
     data_bytes: int = 0
+
+
+def expected_seconds(job: Job) -> float:
+    """Tell how long a job is taken to run: what it runs at most, else what is expected, else an hour."""
+    if job.longest is not None:
+        return job.longest
+    return job.estimate if job.estimate is not None else UNKNOWN_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ are few, and looked at anew (see `ordering`). The order is exactly that of sorti
 """
 
 import heapq
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -15,11 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from aima_common.contracts.media import Priority
-from aima_scheduler.deciders.model import Job, Mode, Shape
+from aima_scheduler.deciders.model import Job, Mode, Shape, expected_seconds
 from aima_scheduler.deciders.ordering import HOT_SECONDS, MISSED_SECONDS, Order, Ordering, age_key
 
 Key = tuple[float, float, str]
 """The place of a job: less is earlier. Its score, negative; when it came; its id."""
+
+LOOK = 200
+"""So many jobs of each part of a lane are looked at, most of them its oldest, for one that is short enough."""
 
 
 class _Part(IntEnum):
@@ -78,13 +82,15 @@ class _Hot:
 class Lane:
     """Jobs of one shape, tenant and standing."""
 
-    __slots__ = ("_hot", "_late", "_plain", "_table", "count", "priority", "shape", "standing", "tenant")
+    __slots__ = ("_hot", "_late", "_plain", "_table", "count", "priority", "shape", "shortest", "standing", "tenant")
 
     def __init__(self, table: dict[str, "_Entry"], job: Job, standing: float) -> None:
         self._table = table
         self.shape, self.tenant, self.priority, self.standing = job.shape, job.tenant, job.priority, standing
         self.count = 0
         """Jobs that wait in it."""
+        self.shortest = math.inf
+        """No job in it is taken to run shorter, s."""
         self._plain: list[tuple[float, str]] = []
         self._late: list[tuple[float, str]] = []
         self._hot: _Hot | None = None
@@ -100,7 +106,17 @@ class Lane:
                 found = _earlier(found, (place_of(job, ordering, now), job))
         return found
 
-    def some(self, most: int) -> Iterator[Job]:
+    def first_within(self, seconds: float, ordering: Ordering, now: float, *, but: str) -> tuple[Key, Job] | None:
+        """Give the first job, `but` one, that is taken to run no longer; where the first is not it, of some."""
+        if self.shortest > seconds:
+            return None
+        found = self.best(ordering, now)
+        if found is None or (found[1].id != but and expected_seconds(found[1]) <= seconds):
+            return found
+        short = (job for job in self._some(LOOK) if expected_seconds(job) <= seconds and job.id != but)
+        return min(((place_of(job, ordering, now), job) for job in short), key=lambda pair: pair[0], default=None)
+
+    def _some(self, most: int) -> Iterator[Job]:
         """Give so many jobs of each part, most of them of the first: a heap's beginning holds its smallest."""
         for heap, part in ((self._late, _Part.LATE), (self._plain, _Part.PLAIN)):
             for queued_at, job_id in heap[:most]:
@@ -112,6 +128,7 @@ class Lane:
 
     def put(self, job: Job, part: _Part) -> None:
         """Let a job wait in one part of the lane."""
+        self.shortest = min(self.shortest, expected_seconds(job))
         if part is _Part.HOT:
             self._hot = self._hot or _Hot()
             self._hot.add(job)

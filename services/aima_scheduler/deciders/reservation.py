@@ -10,14 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from aima_scheduler.deciders.fleet import Fleet
-from aima_scheduler.deciders.model import Job, Machine, Shape, Slot
+from aima_scheduler.deciders.model import Job, Machine, Shape, Slot, expected_seconds
 from aima_scheduler.deciders.rooms import FreeGpu, Room, fits, usable_gpus
 
 MACHINES_LOOKED_AT = 32
 """Of a large fleet so many machines are compared: the best of them is hardly later than the best of all."""
-
-UNKNOWN_SECONDS = 3600.0
-"""How long a job is taken to run of which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +42,17 @@ class Reservation:
     at: float
 
 
-def expected_seconds(job: Job) -> float:
-    """Tell how long a job is taken to run: what it runs at most, else what is expected, else an hour."""
-    return next((seconds for seconds in (job.longest, job.estimate) if seconds is not None), UNKNOWN_SECONDS)
-
-
 def plan(fleet: Fleet, job: Job, runs_on: Callable[[str], Sequence[Running]], now: float) -> Reservation | None:
     """Find the earliest start of a job; None where it fits on none of the machines that were looked at."""
     starts: list[tuple[float, str]] = []
     for machine in _some(fleet.machines, job):
-        starts += [(at, machine.id) for at in _starts(fleet, machine, job.shape, runs_on(machine.id), now)]
-    chosen = sorted(starts)[: job.shape.members]
-    if len(chosen) < job.shape.members:
+        latest = starts[-1][0] if len(starts) == job.shape.members else math.inf
+        found = _starts(fleet, machine, job.shape, runs_on(machine.id), now, latest)
+        if found:
+            starts = sorted([*starts, *((at, machine.id) for at in found)])[: job.shape.members]
+    if len(starts) < job.shape.members:
         return None
-    return Reservation(job, tuple(machine for _, machine in chosen), chosen[-1][0])
+    return Reservation(job, tuple(machine for _, machine in starts), starts[-1][0])
 
 
 def slot_on(fleet: Fleet, machine_id: str, shape: Shape) -> Slot | None:
@@ -117,15 +111,18 @@ def could_run(machine: Machine, shape: Shape) -> bool:
     )
 
 
-def _starts(fleet: Fleet, machine: Machine, shape: Shape, running: Iterable[Running], now: float) -> list[float]:
-    """List when there will be room on a machine for one member, for two, ..."""
+def _starts(
+    fleet: Fleet, machine: Machine, shape: Shape, running: Iterable[Running], now: float, latest: float
+) -> list[float]:
+    """List when there will be room on a machine for one member, for two, ..., none of them after the latest start."""
     room = _room(fleet, machine)
     starts = [now] * _members_that_fit(room, shape)
-    for ended in sorted(running, key=lambda one: one.ends_at(now)):
+    ends = sorted(((at, one) for one in running if (at := one.ends_at(now)) <= latest), key=lambda pair: pair[0])
+    for at, ended in ends:
         if len(starts) >= shape.members:
             break
         room = _with(room, ended, machine)
-        starts += [ended.ends_at(now)] * (_members_that_fit(room, shape) - len(starts))
+        starts += [at] * (_members_that_fit(room, shape) - len(starts))
     return starts[: shape.members]
 
 
