@@ -217,6 +217,7 @@ class Engine:
     def _next(self, turn: Round, now: float) -> Placement | None:
         """Place one job; shapes that do not fit are parked on the way."""
         if (starving := self._starving(now)) is not None and (placed := self._try(starving, now)) is not None:
+            turn.served(starving)
             return placed
         while (found := turn.next()) is not None:
             job, lane = found

@@ -21,6 +21,8 @@ class _Class:
     tenants: list[tuple[float, str]] = field(default_factory=list)
     present: set[str] = field(default_factory=set)
     lanes: dict[str, list[tuple[Key, Job, Lane]]] = field(default_factory=dict)
+    turn: list[tuple[Key, Job, Lane]] | None = None
+    """Lanes of the tenant whose turn it is, as long as nothing has happened in the class."""
 
 
 class Round:
@@ -42,12 +44,23 @@ class Round:
         """Let a lane take part again after its first job went, and its tenant with the share that it has now."""
         self._push(lane)
 
+    def served(self, job: Job) -> None:
+        """Be told that a job went whose turn it was not: its tenant has another share now."""
+        if (kind := self._classes.get(job.priority)) is not None:
+            kind.turn = None
+
     def next(self) -> tuple[Job, Lane] | None:
         """Take the job whose turn it is, with its lane; None when nobody is left."""
-        bids = [bid for kind in self._classes.values() if (bid := self._bid(kind)) is not None]
-        if not bids:
+        first: _Class | None = None
+        for kind in self._classes.values():
+            if not kind.turn or self._skip(kind.turn[0][2].shape):
+                kind.turn = self._bid(kind)
+            if kind.turn and (first is None or first.turn is None or kind.turn[0][0] < first.turn[0][0]):
+                first = kind
+        if first is None or first.turn is None:
             return None
-        _, job, lane = heapq.heappop(min(bids, key=lambda bid: bid[0][0]))
+        _, job, lane = heapq.heappop(first.turn)
+        first.turn = None
         return job, lane
 
     def _push(self, lane: Lane) -> None:
@@ -56,6 +69,7 @@ class Round:
             return
         tenant = lane.tenant if self._usage else EVERYBODY
         kind = self._classes.setdefault(lane.priority if self._usage else Priority.NORMAL, _Class())
+        kind.turn = None
         mine = kind.lanes.setdefault(tenant, [])
         if tenant not in kind.present:
             kind.present.add(tenant)

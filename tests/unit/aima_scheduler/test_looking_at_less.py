@@ -1,0 +1,78 @@
+"""What is not looked at does not change what is found: reservations and backfill against looking at everything."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aima_common.contracts.media import Priority
+from aima_scheduler.deciders.fleet import Fleet
+from aima_scheduler.deciders.model import Gpu, Job, Machine, Shape, Slot, expected_seconds
+from aima_scheduler.deciders.ordering import USUAL
+from aima_scheduler.deciders.queue import Waiting, place_of
+from aima_scheduler.deciders.reservation import Running, plan
+
+NOW = 1_000.0
+ONE = Shape(1_000, 1_024)
+
+lengths = st.sampled_from([None, 1.0, 10.0, 60.0, 600.0])
+deadlines = st.one_of(st.none(), st.floats(NOW - 100, NOW + 10_000))
+
+
+def job(number: int, shape: Shape = ONE, estimate: float | None = 60.0, deadline: float | None = None) -> Job:
+    return Job(f"job-{number}", "tenant", Priority.NORMAL, shape, NOW - number, deadline, estimate)
+
+
+@given(st.lists(st.tuples(lengths, deadlines), min_size=1, max_size=60), st.sampled_from([0.5, 5.0, 60.0, 1e9]))
+@settings(max_examples=150)
+def test_the_first_that_is_short_enough_is_found(
+    drawn: list[tuple[float | None, float | None]], seconds: float
+) -> None:
+    jobs = [job(number, estimate=estimate, deadline=deadline) for number, (estimate, deadline) in enumerate(drawn)]
+    waiting = Waiting(USUAL)
+    waiting.advance(NOW)
+    for one in jobs:
+        waiting.add(one)
+    (lane,) = waiting.lanes(ONE)
+    for but in (jobs[0].id, "nobody"):
+        short = [one for one in jobs if expected_seconds(one) <= seconds and one.id != but]
+        first = min((place_of(one, USUAL, NOW) for one in short), default=None)
+        found = lane.first_within(seconds, USUAL, NOW, but=but)
+        assert (found and found[0]) == first
+
+
+def started(machine: Machine, running: list[Running], shape: Shape) -> list[float]:
+    """Replay a machine in full: when it has room for one member, for two, ..."""
+    found: list[float] = []
+    for at in [NOW, *sorted(one.ends_at(NOW) for one in running)]:
+        fleet = Fleet([machine])
+        for one in running:
+            if one.ends_at(NOW) > at:
+                fleet.take(one.job.shape, one.slots)
+        free = fleet.free(machine.id)
+        room = min(free.cpu_milli // shape.cpu_milli, free.memory_mib // shape.memory_mib)
+        found += [at] * (room - len(found))
+    return found
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(1, 3), lengths), max_size=4), min_size=1, max_size=5),
+    st.integers(1, 3),
+    st.integers(1, 4),
+)
+@settings(max_examples=150)
+def test_a_start_is_the_earliest_of_all_machines(
+    busy: list[list[tuple[int, float | None]]], members: int, cores: int
+) -> None:
+    machines = [Machine(f"m{number}", 12_000, 65_536, (Gpu("A", 1),)) for number in range(len(busy))]
+    fleet, runs = Fleet(machines), {}
+    for machine, jobs in zip(machines, busy, strict=True):
+        runs[machine.id] = [
+            Running(job(number, Shape(1_000 * size, 1_024), estimate), (Slot(machine.id),), NOW - number)
+            for number, (size, estimate) in enumerate(jobs)
+        ]
+        for one in runs[machine.id]:
+            fleet.take(one.job.shape, one.slots)
+    wanted = Shape(1_000 * cores, 1_024, members=members)
+    starts = sorted((at, one.id) for one in machines for at in started(one, runs[one.id], wanted)[:members])
+    kept = plan(fleet, job(99, wanted), lambda name: runs[name], NOW)
+    assert kept is not None
+    assert (kept.at, kept.machines) == (starts[members - 1][0], tuple(name for _, name in starts[:members]))
