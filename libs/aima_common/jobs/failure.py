@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from aima_common.errors import PermanentError, StorageFullError, TransientError
+from aima_common.errors import PermanentError, StorageFullError, TransientError, UnavailableError
 
 MAX_RETRIES = 3
 """Transient failures are tried again this often, then count as persistent (spec 4.4)."""
@@ -25,6 +25,12 @@ WAITING_SECONDS = 30.0
 WAITING_CODES = frozenset({"sandbox_missing"})
 """What an operator must put right; neither the input nor the attempt is to blame."""
 
+SERVER_CODES = frozenset({"kafka", "mongodb", "s3", "s3_login", "vectors"})
+"""Servers that are away, or do not let us in: the same would befall any other job."""
+
+SERVER_SECONDS = 10.0
+"""How long, at most, a job waits before it asks a server again that was away."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -44,6 +50,8 @@ class Failure:
             return cls(error.code, str(error), transient=False)
         if isinstance(error, StorageFullError) or (isinstance(error, TransientError) and error.code in WAITING_CODES):
             return cls(error.code or "storage_full", str(error), transient=True, waits=True)
+        if isinstance(error, UnavailableError) and error.code in SERVER_CODES:
+            return cls(error.code, str(error), transient=True, waits=True)
         if isinstance(error, TransientError):
             return cls(
                 error.code or "transient", str(error), transient=True, retry_after_seconds=error.retry_after_seconds
@@ -69,6 +77,9 @@ class Verdict:
 def after_failure(attempts: int, failure: Failure, rng: random.Random) -> Verdict:
     """Decide what follows attempt number `attempts` (from 1)."""
     retries = attempts - 1
+    if failure.waits and failure.code in SERVER_CODES:
+        # Not all at once: a server that comes back is not to be met by everybody who waited for it.
+        return Verdict("ready", rng.uniform(SERVER_SECONDS / 2, SERVER_SECONDS), counts=False)
     if failure.waits:
         return Verdict("ready", WAITING_SECONDS, counts=False)
     if failure.code == "unknown":

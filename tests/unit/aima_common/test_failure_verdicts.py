@@ -16,6 +16,8 @@ from aima_common.jobs.failure import (
     LONGEST_BACKOFF_SECONDS,
     MAX_ATTEMPTS,
     MAX_RETRIES,
+    SERVER_CODES,
+    SERVER_SECONDS,
     WAITING_SECONDS,
     Failure,
     Verdict,
@@ -65,10 +67,19 @@ def test_what_an_operator_must_mend_is_waited_for_without_counting(error: Transi
         assert after(attempts, Failure.of(error)) == Verdict("ready", WAITING_SECONDS, counts=False)
 
 
+@pytest.mark.parametrize("code", sorted(SERVER_CODES))
+def test_a_server_that_is_away_is_waited_for_however_long_and_not_met_by_all_at_once(code: str) -> None:
+    away = Failure.of(UnavailableError("away", code=code))
+    verdicts = [after(attempts, away, seed) for attempts in (1, MAX_ATTEMPTS, 100) for seed in range(20)]
+    assert {(verdict.state, verdict.counts) for verdict in verdicts} == {("ready", False)}
+    pauses = [verdict.delay_seconds for verdict in verdicts]
+    assert SERVER_SECONDS / 2 <= min(pauses) < max(pauses) <= SERVER_SECONDS
+
+
 def test_other_unavailability_counts_as_an_attempt() -> None:
-    verdict = after(1, Failure.of(UnavailableError("away", code="mongodb")))
-    assert verdict.counts
-    assert after(MAX_ATTEMPTS, Failure.of(UnavailableError("away", code="mongodb"))).state == "dead"
+    gone = Failure.of(UnavailableError("gone", code="decoder_closed"))
+    assert after(1, gone).counts
+    assert after(MAX_ATTEMPTS, gone).state == "dead"
 
 
 @pytest.mark.parametrize(
