@@ -29,8 +29,8 @@ from tests.reference.seed_scheduler import resources_of, scheduling_pass
 JOBS = (10_000, 100_000, 1_000_000)
 MACHINES = (100, 1_000, 10_000)
 EVENTS = 2_000
-CHURN_SHARE = 0.05
-"""So many of the machines come and go in the test of churn."""
+CHURN_SHARE, MOST_CHURN = 0.05, 50
+"""So many of the machines come and go in the test of churn: a share, and at most this many."""
 
 SEED_SECONDS = 5.0
 """How long the document's rule may take for its sample of a cell."""
@@ -118,7 +118,7 @@ class Cell:
     def _churn(self, engine: Engine, machines: Sequence[Machine]) -> list[float]:
         """Let machines go, and come back empty; decide after each."""
         later = NOW + EVENTS / 100
-        leaving = machines[: max(1, round(CHURN_SHARE * len(machines)))]
+        leaving = machines[: max(1, min(MOST_CHURN, round(CHURN_SHARE * len(machines))))]
 
         def replace(machine: Machine) -> None:
             for job in engine.machine_removed(machine.id, later):
