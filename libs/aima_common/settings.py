@@ -83,6 +83,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("AIMA_LANES", "video, image, audio: whose jobs this process takes", "analysis", "all three"),
     Setting("AIMA_SCHEDULER_HOST", "address that gateways reach the scheduler at", "scheduler", "127.0.0.1"),
     Setting("AIMA_SCHEDULER_PORT", "port of the same; 0 takes a free one", "scheduler", "8703"),
+    Setting(
+        "AIMA_ORDER", "seed, seed_short: whether short jobs go before long ones of their class", "scheduler", "seed"
+    ),
+    Setting("AIMA_RULES", "corrected, seed: the founding document's rules with their faults", "scheduler", "corrected"),
+    Setting("AIMA_SCORING", "aima, fgd, best_fit, first_fit: which machine a job goes to", "scheduler", "aima"),
     Setting("AIMA_ANALYSIS_HOST", "address that gateways reach analysis at", "analysis", "127.0.0.1"),
     Setting("AIMA_ANALYSIS_PORT", "port of the same; 0 takes a free one", "analysis", "8702"),
     Setting("AIMA_MODELS", "folder of the model pack", "analysis, preprocessing", "the user's cache"),

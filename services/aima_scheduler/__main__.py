@@ -3,6 +3,7 @@
 from aima_common import settings
 from aima_common.process import Workplace, alone, serve
 from aima_scheduler.explaining import Door
+from aima_scheduler.rules import rules_of
 from aima_scheduler.service import Scheduler
 
 
@@ -17,7 +18,7 @@ def _service(place: Workplace) -> Scheduler:
         place.environment.get("AIMA_SCHEDULER_HOST", "127.0.0.1"),
         settings.number(place.environment, "AIMA_SCHEDULER_PORT", 8703),
     )
-    return Scheduler(place.ports, place.ledger, door)
+    return Scheduler(place.ports, place.ledger, door, rules_of(place.environment))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
 from aima_scheduler.board import Board, Facts
 from aima_scheduler.deciders import explain
-from aima_scheduler.deciders.engine import Unschedulable
+from aima_scheduler.deciders.engine import Settings, Unschedulable
 from aima_scheduler.deciders.model import Placement, Shortfall
 
 IDLE_SECONDS = 0.5
@@ -37,14 +37,18 @@ class Dispatcher:
     """The thin shell round the deciders: reads machines and jobs, writes where each job goes."""
 
     def __init__(
-        self, ports: Ports, ledger: Ledger, on_unschedulable: Callable[[Document, str], Awaitable[None]]
+        self,
+        ports: Ports,
+        ledger: Ledger,
+        on_unschedulable: Callable[[Document, str], Awaitable[None]],
+        rules: Settings | None = None,
     ) -> None:
         self._documents = ports.documents
         self._clock = ports.clock
         self._ledger = ledger
         self._on_unschedulable = on_unschedulable
         self._leadership = Leadership(ports.documents, "placing", ledger.holder, ports.clock.monotonic)
-        self._board = Board()
+        self._board = Board(rules)
         self._wake = asyncio.Event()
 
     def wake(self) -> None:

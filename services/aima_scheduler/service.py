@@ -19,6 +19,7 @@ from aima_common.ports import Ports
 from aima_common.ports.documents import Document, Insert
 from aima_common.runtime.telemetry import READY_JOBS
 from aima_scheduler import domain
+from aima_scheduler.deciders.engine import Settings
 from aima_scheduler.dispatch import Dispatcher
 from aima_scheduler.explaining import Door, Explaining
 from aima_scheduler.runs import REVIVABLE, RUN_OPEN, Runs
@@ -36,12 +37,12 @@ class Scheduler:
 
     name = "scheduler"
 
-    def __init__(self, ports: Ports, ledger: Ledger, door: Door | None = None) -> None:
+    def __init__(self, ports: Ports, ledger: Ledger, door: Door | None = None, rules: Settings | None = None) -> None:
         self._bus = ports.bus
         self._documents = ports.documents
         self._clock = ports.clock
         self._ledger = ledger
-        self._dispatcher = Dispatcher(ports, ledger, self._abandon_unschedulable)
+        self._dispatcher = Dispatcher(ports, ledger, self._abandon_unschedulable, rules)
         self._explaining = Explaining(self.explain, door) if door else None
         self._runs = Runs(ports, ledger, self._dispatcher.wake)
 

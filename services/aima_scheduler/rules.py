@@ -1,0 +1,32 @@
+"""By which rules a scheduler decides, as its operator set it."""
+
+from collections.abc import Mapping
+
+from aima_common import settings
+from aima_common.errors import SettingsError
+from aima_scheduler.deciders.engine import SEED_RULES, Settings
+from aima_scheduler.deciders.model import Mode
+from aima_scheduler.deciders.ordering import Order, Ordering
+from aima_scheduler.deciders.scoring import Scoring
+
+CHOICES = ("AIMA_ORDER", "AIMA_SCORING")
+
+
+def rules_of(environment: Mapping[str, str]) -> Settings:
+    """Read the rules; raise `SettingsError` for a word that is none, and for two settings that contradict each other.
+
+    The founding document's rules come as a whole, so that what is compared with them is they.
+    """
+    mode = settings.choice(environment, "AIMA_RULES", (Mode.CORRECTED.value, Mode.SEED.value))
+    order = settings.choice(environment, "AIMA_ORDER", (Order.SEED.value, Order.SEED_SHORT.value))
+    scorings = (Scoring.AIMA, *(one for one in Scoring if one is not Scoring.AIMA))
+    scoring = settings.choice(environment, "AIMA_SCORING", tuple(one.value for one in scorings))
+    if mode == Mode.CORRECTED.value:
+        return Settings(ordering=Ordering(order=Order(order)), scoring=Scoring(scoring))
+    for name in CHOICES:
+        if environment.get(name, "").strip():
+            raise SettingsError(
+                f"AIMA_RULES is seed, and the founding document's rules leave no choice of {name}: "
+                f"leave {name} out, or set AIMA_RULES to corrected"
+            )
+    return SEED_RULES
