@@ -11,7 +11,7 @@ import pytest
 from aima_common.adapters import mongo_pipelines
 from aima_common.adapters.mongo_documents import MongoDocuments
 from aima_common.collections import BY_NAME, COLLECTIONS
-from aima_common.errors import PermanentError, UnavailableError
+from aima_common.errors import PermanentError, SettingsError, UnavailableError
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Insert, Outcome
 from aima_servers import Served
@@ -61,6 +61,17 @@ async def test_where_nobody_listens_opening_says_so(database: str) -> None:
     with pytest.raises(UnavailableError):
         async with MongoDocuments.open("mongodb://127.0.0.1:9", database, collections=FEW, timeout_seconds=1.0):
             pytest.fail("opened a store that is not there")
+
+
+async def test_a_login_that_is_wrong_names_the_setting_and_tells_no_secret(mongod_uri: str, database: str) -> None:
+    # Whoever logs in is asked, even where nobody has to log in.
+    wrong = mongod_uri.replace("mongodb://", "mongodb://somebody:hunter2@")
+    with pytest.raises(SettingsError, match="AIMA_MONGODB") as caught:
+        async with MongoDocuments.open(wrong, database, collections=FEW, timeout_seconds=5.0):
+            pytest.fail("let in")
+    assert "hunter2" not in str(caught.value)
+    async with MongoDocuments.open(mongod_uri, database, collections=FEW, timeout_seconds=5.0) as plug:
+        assert await plug.count("jobs", {}) == 0, "positive control"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from aima_common.adapters import mongo_pipelines as pipelines
 from aima_common.adapters.embedded import words as full_text
 from aima_common.adapters.outbox_memory import REMEMBERED_ENTRIES, OutboxMemory
 from aima_common.collections import COLLECTIONS, Collection
-from aima_common.errors import PermanentError, StorageFullError, UnavailableError
+from aima_common.errors import PermanentError, SettingsError, StorageFullError, UnavailableError
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import (
     Body,
@@ -53,6 +53,7 @@ PASSAGES = "passages"
 """The collection that holds what can be searched."""
 
 DISK_FULL_CODES = frozenset({14031})
+LOGIN_CODES = {18: "the user or the password in AIMA_MONGODB is wrong", 13: "its user lacks the role readWrite"}
 DOCUMENT_AT_FAULT_CODES = frozenset({2, 14, 10334, 17419, 15998, 16410, 28664, 40353})
 """Bad value, wrong type, too large (twice), not a field's name (three ways), not a list. Anything else may pass,
 so it is tried again: an account without rights must not turn good messages into dead letters."""
@@ -91,6 +92,8 @@ class MongoDocuments:
     ) -> AsyncIterator[Self]:
         """Connect, and make the collections' indexes; raise `UnavailableError` when MongoDB does not answer.
 
+        Raises `SettingsError` when it does not let us in, or not do what has to be done.
+
         With `leftover_seconds` the outbox holds what this process wrote (the oldest `remembered_entries` of it in
         memory), and what others left behind for so long; with 0 it holds everybody's, and each look is a question.
         `timeout_seconds` is how long one operation may take, retries included.
@@ -108,7 +111,8 @@ class MongoDocuments:
             database, write_concern=WriteConcern(w="majority", j=True), read_concern=ReadConcern("majority")
         )
         try:
-            await _ensure_indexes(durable, collections)
+            with _let_in(database):
+                await _ensure_indexes(durable, collections)
             memory = OutboxMemory(secrets.token_hex(6), leftover_seconds, time.monotonic, remembered_entries)
             yield cls(durable, collections, memory)
         finally:
@@ -437,6 +441,22 @@ def _translated() -> Iterator[None]:
         raise UnavailableError(f"MongoDB did not take part: {error}", code="mongodb") from error
     except PyMongoError as error:
         raise UnavailableError(f"MongoDB is away, the outcome is unknown: {error}", code="mongodb") from error
+
+
+@contextlib.contextmanager
+def _let_in(database: str) -> Iterator[None]:
+    """Name the setting when MongoDB answers, but not us."""
+    try:
+        yield
+    except UnavailableError as error:
+        cause = error.__cause__
+        why = LOGIN_CODES.get(cause.code or 0) if isinstance(cause, OperationFailure) else None
+        if why is None:
+            raise
+        raise SettingsError(
+            f"MongoDB refuses us in the database {database!r} (AIMA_MONGODB_DATABASE): {why}; correct AIMA_MONGODB, "
+            "with authSource= where the user is another database's, or give the user the role"
+        ) from error
 
 
 def _code(error: OperationFailure) -> int | None:
