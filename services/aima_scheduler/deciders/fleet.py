@@ -37,6 +37,8 @@ class Fleet:
         """Grows when `joined` begins anew."""
         self._position: dict[str, int] = {}
         self._machines: list[Machine | None] = []
+        self._listed: tuple[Machine, ...] | None = None
+        """The same without those that have left, until something changes."""
         self._kinds: list[int] = []
         self._gpus: list[tuple[FreeGpu, ...]] = []
         self._rooms: list[int] = []
@@ -56,7 +58,9 @@ class Fleet:
     @property
     def machines(self) -> Sequence[Machine]:
         """All machines, in the order in which they came."""
-        return tuple(machine for machine in self._machines if machine is not None)
+        if self._listed is None:
+            self._listed = tuple(machine for machine in self._machines if machine is not None)
+        return self._listed
 
     def machine(self, machine_id: str) -> Machine:
         """Give a machine; raise `KeyError` for one that is not here."""
@@ -69,7 +73,7 @@ class Fleet:
         if machine.cpu_milli < 0 or machine.memory_mib < 0 or any(gpu.memory_mib < 0 for gpu in machine.gpus):
             raise ValueError(f"machine {machine.id} has less than nothing of something")
         position = len(self._machines)
-        self._position[machine.id] = position
+        self._position[machine.id], self._listed = position, None
         self._machines.append(machine)
         self._kinds.append(self.catalogue.kind(machine))
         self._gpus.append(all_free(machine.gpus))
@@ -80,6 +84,7 @@ class Fleet:
         """Let a machine go, with all that is taken of it; raise `KeyError` for one that is not here."""
         position = self._position.pop(machine_id)
         self._leave(position)
+        self._listed = None
         self._machines[position], self._gpus[position] = None, ()
 
     def free(self, machine_id: str) -> Room:

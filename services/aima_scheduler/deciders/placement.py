@@ -5,11 +5,12 @@ Equal scores go to the machine that came first, so that the same fleet always gi
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from aima_scheduler.deciders.candidates import Candidates, Scores
 from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Shape, Shortfall, Slot
-from aima_scheduler.deciders.rooms import Room, fits
+from aima_scheduler.deciders.rooms import Room, could_run, fits
 from aima_scheduler.deciders.scoring import Rule, Scoring, rule_of
 
 
@@ -72,6 +73,9 @@ def find(
 
 def shortfall(fleet: Fleet, shape: Shape) -> Shortfall | None:
     """Tell why a shape would not fit even if nothing ran, or None where it would."""
+    able = (machine for machine in fleet.machines if could_run(machine, shape))
+    if len(list(islice(able, shape.members))) == shape.members:
+        return None  # with a machine for each member nothing needs to be tried
     empty = Fleet(fleet.machines)
     return None if find(empty, shape, Scoring.FIRST_FIT) is not None else blocked_by(empty, shape)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Job, Machine, Shape, Slot, expected_seconds
-from aima_scheduler.deciders.rooms import FreeGpu, Room, fits, usable_gpus
+from aima_scheduler.deciders.rooms import FreeGpu, Room, could_run, fits, usable_gpus
 
 MACHINES_LOOKED_AT = 32
 """Of a large fleet so many machines are compared: the best of them is hardly later than the best of all."""
@@ -94,21 +94,6 @@ def _some(machines: Sequence[Machine], job: Job) -> Iterator[Machine]:
             given += 1
             if given >= MACHINES_LOOKED_AT:
                 return
-
-
-def could_run(machine: Machine, shape: Shape) -> bool:
-    """Tell whether one member would fit on an empty machine."""
-    gpus = [
-        gpu
-        for gpu in machine.gpus
-        if gpu.memory_mib >= shape.gpu_memory_mib and (not shape.gpu_types or gpu.type in shape.gpu_types)
-    ]
-    return (
-        machine.cpu_milli >= shape.cpu_milli
-        and machine.memory_mib >= shape.memory_mib
-        and len(gpus) >= shape.gpu_count
-        and (not shape.locations or machine.location in shape.locations)
-    )
 
 
 def _starts(

@@ -49,6 +49,21 @@ def all_free(gpus: tuple[Gpu, ...]) -> tuple[FreeGpu, ...]:
     return tuple(FreeGpu(gpu.type, WHOLE_GPU, gpu.memory_mib) for gpu in gpus)
 
 
+def could_run(machine: Machine, shape: Shape) -> bool:
+    """Tell whether one member would fit on an empty machine."""
+    gpus = [
+        gpu
+        for gpu in machine.gpus
+        if gpu.memory_mib >= shape.gpu_memory_mib and (not shape.gpu_types or gpu.type in shape.gpu_types)
+    ]
+    return (
+        machine.cpu_milli >= shape.cpu_milli
+        and machine.memory_mib >= shape.memory_mib
+        and len(gpus) >= shape.gpu_count
+        and (not shape.locations or machine.location in shape.locations)
+    )
+
+
 def fits(room: Room, shape: Shape) -> bool:
     """Tell whether one member of a shape fits into what is free."""
     return (

@@ -7,6 +7,7 @@ from aima_common.contracts.media import Priority
 from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Gpu, Job, Machine, Shape, Slot, expected_seconds
 from aima_scheduler.deciders.ordering import USUAL
+from aima_scheduler.deciders.placement import find, shortfall
 from aima_scheduler.deciders.queue import Waiting, place_of
 from aima_scheduler.deciders.reservation import Running, plan
 
@@ -76,3 +77,30 @@ def test_a_start_is_the_earliest_of_all_machines(
     kept = plan(fleet, job(99, wanted), lambda name: runs[name], NOW)
     assert kept is not None
     assert (kept.at, kept.machines) == (starts[members - 1][0], tuple(name for _, name in starts[:members]))
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 8), st.integers(1, 8), st.integers(0, 2)), min_size=1, max_size=4),
+    st.tuples(st.integers(1, 8), st.integers(1, 8), st.integers(0, 2), st.integers(1, 4)),
+)
+@settings(max_examples=300)
+def test_what_no_machine_can_ever_run_is_what_does_not_fit_the_empty_fleet(
+    sizes: list[tuple[int, int, int]], wanted: tuple[int, int, int, int]
+) -> None:
+    fleet = Fleet(
+        Machine(f"m{number}", 1_000 * cores, 1_024 * memory, (Gpu("A", 1),) * gpus)
+        for number, (cores, memory, gpus) in enumerate(sizes)
+    )
+    cores, memory, gpus, members = wanted
+    shape = Shape(1_000 * cores, 1_024 * memory, gpus, members=members)
+    assert (shortfall(fleet, shape) is None) == (find(fleet, shape) is not None)
+
+
+def test_machines_that_come_and_go_are_listed_as_they_are() -> None:
+    fleet = Fleet([Machine("a", 1, 1), Machine("b", 1, 1)])
+    assert [machine.id for machine in fleet.machines] == ["a", "b"]
+    fleet.remove("a")
+    copy = fleet.copy()
+    copy.add(Machine("c", 1, 1))
+    assert [machine.id for machine in fleet.machines] == ["b"]
+    assert [machine.id for machine in copy.machines] == ["b", "c"]
