@@ -200,7 +200,8 @@ def write(told: Mapping[str, Figures]) -> Path:
     """Write the page."""
     intro = (
         "The cold pass is the first over all jobs on an empty fleet, which it fills. An event is the end of a job on "
-        "the full fleet and the decision after it; churn is a machine that goes or comes, with its decision. Peak is "
+        "the full fleet and the decision after it; churn is a machine that goes or comes, with its decision (5 % of "
+        f"the machines, {MOST_CHURN} at most). Peak is "
         "the memory of the whole process, the made-up jobs included. The document's rule looks at a sample of the "
         "jobs on a fleet without room, and the rest is added in proportion."
     )

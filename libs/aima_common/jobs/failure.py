@@ -19,8 +19,8 @@ KEPT_ERRORS = 20
 MAX_INTERRUPTIONS = 20
 """How often a whole process may end while it holds a job before the job counts as the cause."""
 
-WAITING_SECONDS = 30.0
-"""How long a job waits before it looks again whether what it needs is there."""
+WAITING_SECONDS = (30.0, 30.0)
+"""How long a job waits, from and to, before it looks again whether an operator has put right what it needs."""
 
 WAITING_CODES = frozenset({"sandbox_missing"})
 """What an operator must put right; neither the input nor the attempt is to blame."""
@@ -28,8 +28,8 @@ WAITING_CODES = frozenset({"sandbox_missing"})
 SERVER_CODES = frozenset({"kafka", "mongodb", "s3", "s3_login", "vectors"})
 """Servers that are away, or do not let us in: the same would befall any other job."""
 
-SERVER_SECONDS = 10.0
-"""How long, at most, a job waits before it asks a server again that was away."""
+SERVER_SECONDS = (5.0, 10.0)
+"""The same for a server that was away: not all ask at once when it comes back."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Failure:
     reason: str
     transient: bool
     retry_after_seconds: float | None = None
-    waits: bool = False
-    """Whether accepted work waits for what is away, however long, instead of failing (spec 5)."""
+    waits_seconds: tuple[float, float] | None = None
+    """Accepted work waits for what is away, however long, instead of failing (spec 5): the pause, from and to."""
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
@@ -49,9 +49,9 @@ class Failure:
         if isinstance(error, PermanentError):
             return cls(error.code, str(error), transient=False)
         if isinstance(error, StorageFullError) or (isinstance(error, TransientError) and error.code in WAITING_CODES):
-            return cls(error.code or "storage_full", str(error), transient=True, waits=True)
+            return cls(error.code or "storage_full", str(error), transient=True, waits_seconds=WAITING_SECONDS)
         if isinstance(error, UnavailableError) and error.code in SERVER_CODES:
-            return cls(error.code, str(error), transient=True, waits=True)
+            return cls(error.code, str(error), transient=True, waits_seconds=SERVER_SECONDS)
         if isinstance(error, TransientError):
             return cls(
                 error.code or "transient", str(error), transient=True, retry_after_seconds=error.retry_after_seconds
@@ -77,11 +77,8 @@ class Verdict:
 def after_failure(attempts: int, failure: Failure, rng: random.Random) -> Verdict:
     """Decide what follows attempt number `attempts` (from 1)."""
     retries = attempts - 1
-    if failure.waits and failure.code in SERVER_CODES:
-        # Not all at once: a server that comes back is not to be met by everybody who waited for it.
-        return Verdict("ready", rng.uniform(SERVER_SECONDS / 2, SERVER_SECONDS), counts=False)
-    if failure.waits:
-        return Verdict("ready", WAITING_SECONDS, counts=False)
+    if failure.waits_seconds:
+        return Verdict("ready", rng.uniform(*failure.waits_seconds), counts=False)
     if failure.code == "unknown":
         return Verdict("ready", 1.0) if retries < 1 else Verdict("dead")
     if not failure.transient or retries >= MAX_RETRIES or attempts >= MAX_ATTEMPTS:
