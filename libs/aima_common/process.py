@@ -88,14 +88,25 @@ def alone(make: Callable[[Workplace], Service]) -> Build:
     return build
 
 
+Reads = Callable[[Mapping[str, str]], object]
+"""Reads the settings that a service has of its own; raises `SettingsError` for what cannot be used."""
+
 Meanwhile = Callable[[Mapping[str, str], Health], AbstractAsyncContextManager[None]]
 """What a process does while it waits for its stores: it is given its environment and what it waits for."""
 
 
 def serve(
-    name: str, build: Build, arguments: Sequence[str] | None = None, *, meanwhile: Meanwhile | None = None
+    name: str,
+    build: Build,
+    arguments: Sequence[str] | None = None,
+    *,
+    reads: Reads | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> None:
-    """Be the process of the service `name` until told to stop; exit status 2 for settings that cannot be used."""
+    """Be the process of the service `name` until told to stop; exit status 2 for settings that cannot be used.
+
+    `reads` reads the service's own settings: once before any server is waited for, and `build` reads them again.
+    """
     parser = argparse.ArgumentParser(
         prog=f"aima-{name.replace('_', '-')}",
         description=f"The process of the service {name}. It is set up by its environment:",
@@ -103,8 +114,14 @@ def serve(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args(arguments)
-    end = with_settings(name, lambda environment: asyncio.run(_life(name, build, environment, meanwhile)))
-    sys.exit(end)
+
+    def work(environment: Mapping[str, str]) -> int:
+        if reads:
+            # Whoever mistyped a word is told at once, and not when the last of the servers has come up.
+            reads(environment)
+        return asyncio.run(_life(name, build, environment, meanwhile))
+
+    sys.exit(with_settings(name, work))
 
 
 def with_settings(name: str, work: Callable[[Mapping[str, str]], int]) -> int:
@@ -112,7 +129,7 @@ def with_settings(name: str, work: Callable[[Mapping[str, str]], int]) -> int:
     environment = dict(os.environ)
     try:
         settings.refuse_unknown(environment)
-        configure_logs(environment.get("AIMA_LOG_LEVEL", "INFO"))
+        configure_logs(settings.log_level(environment))
         return work(environment)
     except SettingsError as error:
         sys.stderr.write(f"aima-{name}: {error}\n")

@@ -15,6 +15,9 @@ from aima_common.errors import SettingsError
 PREFIX = "AIMA_"
 EVERY = "every process of a cluster"
 
+LOG_LEVELS = ("INFO", "DEBUG", "WARNING", "ERROR")
+"""The usual one first."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -142,6 +145,12 @@ def choice(environment: Environment, name: str, choices: tuple[str, ...]) -> str
     if value not in choices:
         raise SettingsError(f"{name} is {value!r}, and one of {', '.join(choices)} is wanted: {KNOWN[name].meaning}")
     return value
+
+
+def log_level(environment: Environment) -> str:
+    """Read from which level on a process logs, in small or capital letters."""
+    level = environment.get("AIMA_LOG_LEVEL", "").strip().upper()
+    return level if level in LOG_LEVELS else choice(environment, "AIMA_LOG_LEVEL", LOG_LEVELS)
 
 
 def web_address(environment: Environment, name: str) -> str:

@@ -2,8 +2,10 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 
 from aima_analysis.analyzers import chosen
+from aima_analysis.analyzers.analyzer import Analyzer
 from aima_analysis.analyzers.description import describe
 from aima_analysis.embedding import Embedding
 from aima_analysis.inference_pool import InferencePool
@@ -18,22 +20,37 @@ from aima_models.store import ModelStore
 
 def main() -> None:
     """Run until told to stop."""
-    serve("analysis", _build)
+    serve("analysis", _build, reads=_Own.read)
 
 
-@contextlib.asynccontextmanager
-async def _build(place: Workplace) -> AsyncIterator[Service]:
-    environment = place.environment
-    lanes = lanes_in(environment)
-    store = ModelStore()
-    descriptions = [describe(analyzer, store) for analyzer in chosen(environment.get("AIMA_ANALYZERS"))]
-    async with InferencePool(batch_processes=place.slots) as pool:
-        embedding = Embedding(
-            pool.embed_text,
+@dataclass(frozen=True)
+class _Own:
+    """The settings that only these processes have."""
+
+    lanes: tuple[MediumType, ...]
+    analyzers: list[type[Analyzer]]
+    secret: str
+    host: str
+    port: int
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "_Own":
+        return cls(
+            lanes_in(environment),
+            chosen(environment.get("AIMA_ANALYZERS")),
             settings.required(environment, "AIMA_INTERNAL_SECRET"),
             environment.get("AIMA_ANALYSIS_HOST", "127.0.0.1"),
             settings.number(environment, "AIMA_ANALYSIS_PORT", 8702),
         )
+
+
+@contextlib.asynccontextmanager
+async def _build(place: Workplace) -> AsyncIterator[Service]:
+    own = _Own.read(place.environment)
+    store = ModelStore()
+    descriptions = [describe(analyzer, store) for analyzer in own.analyzers]
+    async with InferencePool(batch_processes=place.slots) as pool:
+        embedding = Embedding(pool.embed_text, own.secret, own.host, own.port)
         yield AnalysisService(
             place.ports,
             place.ledger,
@@ -41,7 +58,7 @@ async def _build(place: Workplace) -> AsyncIterator[Service]:
             descriptions,
             machine=place.machine,
             slots=place.slots,
-            lanes=lanes,
+            lanes=own.lanes,
             embedding=embedding,
         )
 

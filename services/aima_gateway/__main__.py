@@ -31,18 +31,20 @@ def main() -> None:
         sys.exit(_make_key(sys.argv[2:]))
     if sys.argv[1:2] == ["limit"]:
         sys.exit(_limit(sys.argv[2:]))
-    serve("gateway", alone(_service), meanwhile=waiting_room)
+    serve("gateway", alone(_service), reads=Settings.from_environment, meanwhile=waiting_room)
 
 
 def _service(place: Workplace) -> Gateway:
     own = Settings.from_environment(place.environment)
     analysis = settings.words(place.environment, "AIMA_ANALYSIS_URLS")
     schedulers = settings.words(place.environment, "AIMA_SCHEDULER_URLS")
+    asked = RemoteExplanations(schedulers, own.secret) if schedulers else None
     return Gateway(
         place.ports,
         own,
         embed_text=RemoteEmbedding(analysis, own.secret) if analysis else None,
-        explain_job=RemoteExplanations(schedulers, own.secret) if schedulers else None,
+        explain_job=asked,
+        show_queue=asked.queue if asked else None,
     )
 
 

@@ -51,22 +51,29 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings; raise `SettingsError` for what cannot be used."""
-        try:
-            return cls(
-                secret=environment["AIMA_INTERNAL_SECRET"],
-                host=environment.get("AIMA_GATEWAY_HOST", cls.host),
-                port=int(environment.get("AIMA_GATEWAY_PORT", "8700")),
-                upload_urls=tuple(url.strip().rstrip("/") for url in environment["AIMA_UPLOAD_URLS"].split(",")),
-                environment=environment.get("AIMA_ENVIRONMENT", cls.environment),
-                backlog=BacklogLimits(float(environment.get("AIMA_ADMISSION_SECONDS") or ADMISSION_SECONDS)),
-                tenants=tenant_limits(environment),
-                private_hosts=frozenset(settings.words(environment, "AIMA_PRIVATE_HOSTS")),
-                notices_of_everything=settings.choice(environment, "AIMA_RESULTS", ("offered", "all")) == "all",
-            )
-        except KeyError as error:
-            raise SettingsError(f"{error} is not set") from error
-        except ValueError as error:
-            raise SettingsError(f"a number was expected: {error}") from error
+        return cls(
+            secret=settings.required(environment, "AIMA_INTERNAL_SECRET"),
+            host=environment.get("AIMA_GATEWAY_HOST", cls.host),
+            port=settings.number(environment, "AIMA_GATEWAY_PORT", 8700),
+            upload_urls=_addresses(settings.required(environment, "AIMA_UPLOAD_URLS")),
+            environment=environment.get("AIMA_ENVIRONMENT", cls.environment),
+            backlog=BacklogLimits(_seconds(environment, "AIMA_ADMISSION_SECONDS", ADMISSION_SECONDS)),
+            tenants=tenant_limits(environment),
+            private_hosts=frozenset(settings.words(environment, "AIMA_PRIVATE_HOSTS")),
+            notices_of_everything=settings.choice(environment, "AIMA_RESULTS", ("offered", "all")) == "all",
+        )
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    return tuple(url.strip().rstrip("/") for url in text.split(","))
+
+
+def _seconds(environment: Mapping[str, str], name: str, usual: float) -> float:
+    text = environment.get(name, "").strip()
+    try:
+        return float(text) if text else usual
+    except ValueError:
+        raise SettingsError(f"{name} is {text!r}, and a number of seconds is wanted") from None
 
 
 def tenant_limits(environment: Mapping[str, str]) -> TenantLimits:

@@ -10,7 +10,7 @@ from aima_upload.settings import Settings
 
 def main() -> None:
     """Run until told to stop."""
-    serve("upload", alone(_service))
+    serve("upload", alone(_service), reads=Settings.from_environment)
 
 
 def _service(place: Workplace) -> Upload:

@@ -5,8 +5,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from aima_common.errors import SettingsError
-from aima_common.settings import words
+from aima_common.settings import number, required, words
 from aima_upload.domain import Limits
 
 
@@ -34,18 +33,11 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings; raise `SettingsError` for what cannot be used."""
-        try:
-            return cls(
-                secret=environment["AIMA_INTERNAL_SECRET"],
-                host=environment.get("AIMA_UPLOAD_HOST", cls.host),
-                port=int(environment.get("AIMA_UPLOAD_PORT", "8701")),
-                limits=Limits(int(environment.get("AIMA_MAX_UPLOAD_BYTES", Limits.max_upload_bytes))),
-                url_hosts=frozenset(words(environment, "AIMA_INGRESS_URL_HOSTS")),
-                private_hosts=frozenset(words(environment, "AIMA_PRIVATE_HOSTS")),
-            )
-        except KeyError as error:
-            raise SettingsError(
-                f"{error} is not set: choose one secret for all gateway and upload processes"
-            ) from error
-        except ValueError as error:
-            raise SettingsError(f"a number was expected: {error}") from error
+        return cls(
+            secret=required(environment, "AIMA_INTERNAL_SECRET"),
+            host=environment.get("AIMA_UPLOAD_HOST", cls.host),
+            port=number(environment, "AIMA_UPLOAD_PORT", 8701),
+            limits=Limits(number(environment, "AIMA_MAX_UPLOAD_BYTES", Limits.max_upload_bytes)),
+            url_hosts=frozenset(words(environment, "AIMA_INGRESS_URL_HOSTS")),
+            private_hosts=frozenset(words(environment, "AIMA_PRIVATE_HOSTS")),
+        )

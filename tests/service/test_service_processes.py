@@ -85,6 +85,46 @@ async def test_a_missing_setting_is_named_with_its_meaning(name: str) -> None:
     assert f"{name} is not set: " in said
 
 
+WRONG_WORDS = [
+    ("analysis", "AIMA_LANES", "vidoe"),
+    ("analysis", "AIMA_ANALYZERS", "no_such_analyzer"),
+    ("scheduler", "AIMA_ORDER", "shortest"),
+    ("scheduler", "AIMA_RULES", "sed"),
+    ("scheduler", "AIMA_SCORING", "worst_fit"),
+    ("gateway", "AIMA_RESULTS", "some"),
+    ("gateway", "AIMA_ADMISSION_SECONDS", "a while"),
+    ("upload", "AIMA_MAX_UPLOAD_BYTES", "5 GiB"),
+    ("preprocessing", "AIMA_UNSANDBOXED", "perhaps"),
+    ("fusion", "AIMA_LOG_LEVEL", "loud"),
+]
+
+
+@pytest.mark.parametrize(("service", "name", "value"), WRONG_WORDS)
+async def test_a_word_that_only_one_service_reads_is_refused_before_any_server_is_waited_for(
+    service: str, name: str, value: str
+) -> None:
+    said = await refused(service, {**nowhere(), name: value})
+    assert f"aima-{service}: {name} " in said
+    assert value in said
+    assert "Traceback" not in said
+    assert "waits_for_a_server" not in said
+
+
+@pytest.mark.parametrize(
+    ("service", "right"),
+    [
+        ("analysis", {"AIMA_LANES": "video, audio", "AIMA_ANALYZERS": "echo"}),
+        ("scheduler", {"AIMA_ORDER": "seed_short", "AIMA_SCORING": "fgd", "AIMA_LOG_LEVEL": "warning"}),
+    ],
+)
+async def test_with_right_words_a_service_waits_for_its_servers(service: str, right: dict[str, str]) -> None:
+    settings = {**nowhere(), **right}
+    async with waiting(service, settings) as process, asyncio.timeout(PATIENCE_SECONDS):
+        while "AIMA_MONGODB" not in (await asked(settings, "/readyz"))[1]:
+            await asyncio.sleep(0.1)
+        assert process.returncode is None
+
+
 async def test_a_service_waits_for_servers_that_are_away_and_says_for_which() -> None:
     settings = nowhere()
     async with waiting("fusion", settings) as process:
