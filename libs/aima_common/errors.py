@@ -57,8 +57,8 @@ class StorageFullError(UnavailableError):
 class MalformedMessageError(PermanentError):
     """Bytes that are not a message we know."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, code="malformed_message")
+    def __init__(self, message: str, *, code: str = "malformed_message") -> None:
+        super().__init__(message, code=code)
 
 
 class StaleLeaseError(AimaError):

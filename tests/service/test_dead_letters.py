@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aima_common.contracts import codec
 from aima_common.contracts import messages as m
 from aima_common.contracts.codec import decode
 from aima_common.contracts.telling import tell
@@ -175,6 +176,32 @@ async def test_a_message_that_can_be_handled_by_now_is_handled(doors: Any) -> No
     kept = {"key": case, "headers": dict(record.headers), "value": value, "size_bytes": len(record.value)}
     await put_letter(doors, "mended", topic=CANCEL, partition=0, offset=0, **{"reason": "bug", **kept})
     assert (await post(doors, "mended/retry"))[0] == 202
+    await _cancelled(doors, case)
+
+
+async def test_a_message_of_a_newer_version_waits_for_the_upgrade_and_what_follows_is_handled(
+    doors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, next_one = await doors.case("late"), await doors.case("next")
+    told = [
+        tell(m.CancelRequested(case=case), tenant="default", key="one key", cause="test", time=NOW)
+        for case in (late, next_one)
+    ]
+    newer = Record(CANCEL, "one key", told[0].value, {**told[0].headers, "ce_type": "aima.CancelRequested.v2"})
+    letter = await set_aside(doors, newer)
+    assert letter["reason"] == codec.NEWER
+    assert "upgrade this service, then `aima dead-letters retry`" in letter["detail"]
+    await doors.ports.bus.publish([told[1]])
+    await _cancelled(doors, next_one)
+    assert (await _case(doors, late)).state != "cancelled"
+
+    # An upgraded service knows the version.
+    monkeypatch.setitem(codec.BY_TYPE, "aima.CancelRequested.v2", "CancelRequested")
+    assert (await post(doors, f"{letter['id']}/retry"))[0] == 202
+    await _cancelled(doors, late)
+
+
+async def _cancelled(doors: Any, case: str) -> None:
     async with asyncio.timeout(20):
         while (await _case(doors, case)).state != "cancelled":
             await asyncio.sleep(0.02)

@@ -1,6 +1,7 @@
 """Bytes to messages and back: strict, bounded, and the only module that knows orjson."""
 
 import datetime
+import re
 from typing import Any
 
 import orjson
@@ -21,6 +22,9 @@ MAX_DEPTH = 16
 BY_NAME: dict[str, type[Message]] = {message.__name__: message for message in PATH}
 
 VERSION = 1
+
+NEWER = "newer_version"
+"""Why a message is set aside that a later release of AIMA wrote: it is whole, and the reader too old for it."""
 
 BY_TYPE: dict[str, str] = {f"aima.{name}.v{VERSION}": name for name in BY_NAME}
 
@@ -91,9 +95,14 @@ def _type_of(record: Record) -> tuple[str, int]:
     parts = record.headers.get("ce_type", "").split(".")
     if len(parts) != 3 or parts[0] != "aima" or parts[1] not in BY_NAME:
         raise MalformedMessageError(f"unknown message type {'.'.join(parts)[:100]!r}")
-    if parts[2] != f"v{VERSION}":
-        raise MalformedMessageError(f"{parts[1]} has version {parts[2][:20]!r}; this reader knows v{VERSION}")
-    return parts[1], VERSION
+    if parts[2] == f"v{VERSION}":
+        return parts[1], VERSION
+    refusal = f"{parts[1]} has version {parts[2][:20]!r}; this reader knows v{VERSION}"
+    # The number is short, so that reading it costs nothing whatever a stranger writes there.
+    if re.fullmatch(r"v[1-9][0-9]{0,8}", parts[2]) and int(parts[2][1:]) > VERSION:
+        advice = "it is of a newer version: upgrade this service, then `aima dead-letters retry` the letter"
+        raise MalformedMessageError(f"{refusal}; {advice}", code=NEWER)
+    raise MalformedMessageError(refusal)
 
 
 def check_depth(value: Any, most: int = MAX_DEPTH) -> None:

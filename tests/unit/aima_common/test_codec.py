@@ -75,6 +75,21 @@ def test_anything_else_is_refused_with_its_reason(broken: Record, word: str) -> 
         decode(broken)
 
 
+@pytest.mark.parametrize("version", ["v2", "v10", "v999999999"])
+def test_a_message_of_a_newer_version_says_so_and_what_to_do(version: str) -> None:
+    with pytest.raises(MalformedMessageError, match="newer version: upgrade this service") as caught:
+        decode(with_header("ce_type", f"aima.MediumRejected.{version}"))
+    assert caught.value.code == codec.NEWER
+    assert f"{version!r}; this reader knows v1" in str(caught.value)
+
+
+@pytest.mark.parametrize("version", ["v0", "v01", "v-2", "v2.5", "v٢", "2", "v", "v1000000000"])
+def test_a_version_that_is_none_is_not_taken_for_a_newer_one(version: str) -> None:
+    with pytest.raises(MalformedMessageError) as caught:
+        decode(with_header("ce_type", f"aima.MediumRejected.{version}"))
+    assert caught.value.code == "malformed_message"
+
+
 def test_a_message_of_the_largest_size_is_read_and_a_byte_more_is_not() -> None:
     room = MAX_MESSAGE_BYTES - len(with_body(reason="").value)
     assert decode(with_body(reason="x" * room)).body.reason == "x" * room
