@@ -16,6 +16,7 @@ from aima_common.errors import TransientError
 from aima_common.jobs import JobKind, Leadership, Ledger
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
+from aima_scheduler import picture
 from aima_scheduler.board import Board, Facts
 from aima_scheduler.deciders import explain
 from aima_scheduler.deciders.engine import Settings, Unschedulable
@@ -29,6 +30,12 @@ UNCLAIMED_SECONDS = 20.0
 
 WINDOW = 200
 """So many waiting jobs of each class are looked at, the oldest of them; the others have their turn after them."""
+
+PICTURE_SECONDS = 1.0
+"""A picture this old is drawn anew; in between all who ask share one, so that many cost no more than one."""
+
+WRITTEN_AT_A_TIME = 32
+"""So many placements are written to the store at a time."""
 
 log = structlog.get_logger()
 
@@ -50,6 +57,8 @@ class Dispatcher:
         self._leadership = Leadership(ports.documents, "placing", ledger.holder, ports.clock.monotonic)
         self._board = Board(rules)
         self._wake = asyncio.Event()
+        self._picture: picture.Picture | None = None
+        self._drawing = asyncio.Lock()
 
     def wake(self) -> None:
         """Look for something to place now."""
@@ -99,18 +108,54 @@ class Dispatcher:
         told = await asyncio.to_thread(explain.waiting_job, engine, job_id, now, random.Random(job_id))
         return None if told is None else asdict(told)
 
+    async def queue(self, tenant: str, most: int) -> Mapping[str, Any]:
+        """Show a tenant its waiting jobs in their order, the machines, and what is kept free; raise as `explain`."""
+        if not await self._leadership.held():
+            raise TransientError("another scheduler places, and knows", code="not_the_one_that_places")
+        async with self._drawing:
+            now = self._clock.now().timestamp()
+            if self._picture is None or not 0 <= now - self._picture.at < PICTURE_SECONDS:
+                self._picture = await self._draw(now)
+            return self._picture.shown_to(tenant, most)
+
+    async def _draw(self, now: float) -> picture.Picture:
+        # On a board of its own: the one by which jobs are placed is looked at anew only while something waits.
+        machines = await self._documents.find("machines", {"state": "available"}, order=["id"])
+        wanted = {"kind": JobKind.ANALYSE.value, "machine": [one.id for one in machines], "state": ["ready", "leased"]}
+        placed = await self._documents.find("jobs", wanted, limit=10_000) if machines else []
+        seen = picture.Seen(
+            [_facts(one) for one in machines],
+            [_facts(job) for job in placed if job.state == "leased"],
+            [_facts(job) for job in placed if job.state == "ready"],
+            [_facts(job) for job in await self._ledger.ready(JobKind.ANALYSE, {"machine": None}, limit=WINDOW)],
+        )
+        board = Board(self._board.engine.settings)
+        board.paces = self._board.paces
+        order = picture.set_up(board, seen, now)
+        # Another thread plays the future through, and everybody else goes on meanwhile.
+        return await asyncio.to_thread(picture.draw, board, seen, order, self._board.engine.reservations, now)
+
     async def _carry_out(
         self, decisions: Sequence[Placement | Unschedulable], jobs: Mapping[str, Document], now: float
     ) -> int:
+        # The store makes many changes durable at a time for the price of one.
         placed = 0
-        for decision in decisions:
-            job = jobs[decision.job]
-            if isinstance(decision, Unschedulable):
-                await self._refuse(job, in_words(decision.shortfall))
-            elif await self._assign(job, decision.slots[0].machine, self._board.reason(decision)):
-                placed += 1
-            else:
-                self._board.undo(job.id, now)
+        for first in range(0, len(decisions), WRITTEN_AT_A_TIME):
+            some = decisions[first : first + WRITTEN_AT_A_TIME]
+            steps = [self._carry_out_one(decision, jobs[decision.job], now) for decision in some]
+            for outcome in await asyncio.gather(*steps, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                placed += outcome
+        return placed
+
+    async def _carry_out_one(self, decision: Placement | Unschedulable, job: Document, now: float) -> bool:
+        if isinstance(decision, Unschedulable):
+            await self._refuse(job, in_words(decision.shortfall))
+            return False
+        placed = await self._assign(job, decision.slots[0].machine, self._board.reason(decision))
+        if not placed:
+            self._board.undo(job.id, now)
         return placed
 
     async def _placed(self, machines: Sequence[Document]) -> list[Document]:
