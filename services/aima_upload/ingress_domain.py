@@ -104,14 +104,15 @@ def _in_words(error: ValidationError) -> str:
 def _check_belonging(offer: Offer, tenant: str) -> None:
     """Refuse what names another tenant, or a place that is not this tenant's to write to."""
     if offer.tenant is not None and offer.tenant != tenant:
-        reason = f"it names the tenant {offer.tenant!r} on the topic of {tenant!r}"
-        raise OfferRefusedError("foreign_tenant", reason, "Write to the tenant's own topic.", offer.id)
+        reason = f"tenant: it names {offer.tenant!r} on the topic of {tenant!r}"
+        remedy = "Leave `tenant` out, or write to the topic of the tenant that you mean."
+        raise OfferRefusedError("foreign_tenant", reason, remedy, offer.id)
     if offer.object is None:
         return
     key, folder = offer.object.key, ingress_folder(tenant)
     parts = key.split("/")
     if not key.startswith(folder) or any(part in {"", ".", ".."} for part in parts) or not key.isprintable():
-        reason = f"the object {key[:200]!r} does not lie below {folder}"
+        reason = f"object.key: {key[:200]!r} does not lie below {folder}"
         raise OfferRefusedError("foreign_object", reason, f"Put the object below {folder} first.", offer.id)
 
 

@@ -245,7 +245,15 @@ async def test_a_body_that_names_another_tenant_is_refused_and_written_into_the_
     await say(doors, offer("one", good, tenant="other"), offer("two", theirs), offer("three", good, tenant="default"))
     [item] = await items(doors, 1)
     assert item.body["file_name"] == "three.jpg"
-    assert [letter.tenant for letter in await letters(doors, 2)] == ["default"] * 2
+    found = await letters(doors, 2)
+    assert [letter.tenant for letter in found] == ["default"] * 2
+    details = {letter.body["reason"]: letter.body["detail"] for letter in found}
+    assert details["foreign_tenant"] == "tenant: it names 'other' on the topic of 'default'"
+    assert details["foreign_object"].startswith("object.key: 'ingress/other/one.jpg'")
+    rejected = {each.body.id: (each.tenant, each.body) for each in await told(doors, m.OfferRejected, 2)}
+    assert {rejected["one"][0], rejected["two"][0]} == {"default"}, "whoever is named hears nothing of it"
+    assert rejected["one"][1].reason == details["foreign_tenant"]
+    assert "`tenant`" in rejected["one"][1].remedy
     lines = [entry.body for entry in await doors.ports.documents.read("audit/default")]
     assert {line["action"] for line in lines} == {"foreign_tenant", "foreign_object"}
     assert all(line["subject"].startswith(ingress_topic("default")) for line in lines)

@@ -121,7 +121,10 @@ def test_an_offer_with_a_fault_is_refused_and_its_id_told_where_it_is_legible(ch
 
 def test_another_tenant_in_the_body_is_refused_and_the_topics_own_is_not() -> None:
     assert domain.read_offer(json.dumps({**GOOD, "tenant": TENANT}).encode(), TENANT).tenant == TENANT
-    assert refusal({**GOOD, "tenant": "other"}).code == "foreign_tenant"
+    foreign = refusal({**GOOD, "tenant": "other"})
+    assert (foreign.code, foreign.offer_id) == ("foreign_tenant", GOOD["id"])
+    assert str(foreign) == "tenant: it names 'other' on the topic of 'default'"
+    assert "`tenant`" in foreign.remedy
     assert refusal({**GOOD, "tenant": ""}).code == "foreign_tenant"
 
 
