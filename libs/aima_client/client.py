@@ -36,20 +36,20 @@ class Client:
         self._direct = DirectSender(self._http)
 
     @classmethod
-    def from_environment(cls, data: Path | None = None) -> "Client":
+    def from_environment(cls, data: Path | None = None, *, attempts: int = ATTEMPTS) -> "Client":
         """Find AIMA by `AIMA_URL` and `AIMA_KEY`, else the running instance (the one of folder `data`).
 
         Raises `NotRunningError` when there is neither.
         """
         url, key = os.environ.get("AIMA_URL"), os.environ.get("AIMA_KEY", "")
         if url:
-            return cls(url, key)
+            return cls(url, key, attempts=attempts)
         instance = state.locate(data)
         if instance is None:
             raise NotRunningError(
                 "no AIMA is running here", remedy="Start one with `aima up`, or set AIMA_URL and AIMA_KEY."
             )
-        return cls(instance.url, instance.key)
+        return cls(instance.url, instance.key, attempts=attempts)
 
     async def __aenter__(self) -> Self:
         await self._http.open()
@@ -208,6 +208,10 @@ class Client:
     async def jobs(self, **where: Any) -> Json:
         """List jobs; `where` may name case, medium, state, kind and limit."""
         return await self._http.get("/v1/jobs", **where)
+
+    async def queue(self, *, limit: int = 20) -> Json:
+        """Show one's waiting jobs in their order, the machines, and the starts that are kept free."""
+        return await self._http.get("/v1/queue", limit=limit)
 
     async def job(self, job: str) -> Json:
         """Show a job."""

@@ -93,6 +93,7 @@ async def build(options: Options) -> AsyncIterator[House]:
             upload_urls=upload_urls,
             embed_text=pool.embed_text,
             explain_job=scheduler.explain,
+            show_queue=scheduler.queue,
             checks={"sandbox": sandbox_check},
         )
         services: tuple[Service, ...] = (

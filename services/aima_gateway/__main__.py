@@ -38,11 +38,13 @@ def _service(place: Workplace) -> Gateway:
     own = Settings.from_environment(place.environment)
     analysis = settings.words(place.environment, "AIMA_ANALYSIS_URLS")
     schedulers = settings.words(place.environment, "AIMA_SCHEDULER_URLS")
+    asked = RemoteExplanations(schedulers, own.secret) if schedulers else None
     return Gateway(
         place.ports,
         own,
         embed_text=RemoteEmbedding(analysis, own.secret) if analysis else None,
-        explain_job=RemoteExplanations(schedulers, own.secret) if schedulers else None,
+        explain_job=asked,
+        show_queue=asked.queue if asked else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Asks the scheduler that places why a job waits."""
+"""Asks the scheduler that places why a job waits, and for the queue."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,11 +22,18 @@ class RemoteExplanations:
         self._headers = {"Authorization": f"Bearer {secret}"}
 
     async def __call__(self, tenant: str, job: str) -> Mapping[str, Any] | None:
-        """Give what the scheduler says, or None where it says nothing or none can be asked."""
+        """Tell why a tenant's job waits; None where the scheduler says nothing or none can be asked."""
+        return await self._ask(("v1", "jobs", job, "explain"), {"tenant": tenant})
+
+    async def queue(self, tenant: str, most: int) -> Mapping[str, Any] | None:
+        """Show the queue and the machines as a tenant may see them; None where none can be asked."""
+        return await self._ask(("v1", "queue"), {"tenant": tenant, "limit": str(most)})
+
+    async def _ask(self, path: Sequence[str], query: Mapping[str, str]) -> Mapping[str, Any] | None:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         async with aiohttp.ClientSession(headers=self._headers, timeout=timeout) as session:
             for url in list(self._urls):
-                place = (URL(url) / "v1/jobs" / job / "explain").with_query(tenant=tenant)
+                place = URL(url).joinpath(*path).with_query(query)
                 try:
                     async with session.get(place) as answer:
                         if answer.status == 200:

@@ -138,6 +138,10 @@ DEAD_LETTER: Json = {
     "closed_by": nullable(STRING),
     "note": nullable(STRING),
 }
+QUEUE_STATES = ("ready", "leased", "parked", "unschedulable", "unavailable", "dead")
+"""Of these the queue tells how many there are."""
+
+AMOUNTS = record({"cpus": NUMBER, "memory_bytes": COUNT, "gpus": COUNT})
 ERROR = record({"at": STRING, "code": STRING, "reason": STRING})
 
 SCHEMAS: dict[str, Json] = {
@@ -267,6 +271,55 @@ SCHEMAS: dict[str, Json] = {
             "estimated_start_seconds": nullable(NUMBER),
             "start_interval_seconds": nullable({"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}),
             "placed_because": nullable(STRING),
+        }
+    ),
+    "Queue": record(
+        {
+            "counts": {
+                **record(dict.fromkeys(QUEUE_STATES, COUNT)),
+                "description": "The tenant's jobs of every kind that are not over, and those that were given up.",
+            },
+            "waiting": {
+                "type": "array",
+                "items": ref("QueuedJob"),
+                "description": "The tenant's analysis jobs without a machine, those that come first at the beginning.",
+            },
+            "machines": {"type": "array", "items": ref("MachineLoad")},
+            "reservations": {"type": "array", "items": ref("KeptStart")},
+            "scheduler": {
+                "type": "boolean",
+                "description": "Whether the scheduler answered; else machines, reservations and places are unknown.",
+            },
+        }
+    ),
+    "QueuedJob": record(
+        {
+            "job": STRING,
+            "analyzer": nullable(STRING),
+            "medium": nullable(STRING),
+            "priority": one_of(Priority),
+            "deadline": nullable(TIME),
+            "submitted_at": TIME,
+            "waited_seconds": NUMBER,
+            "position": nullable({"type": "integer", "minimum": 1, "description": "Its place among all that wait."}),
+            "estimated_start_seconds": nullable({**NUMBER, "description": "Seconds from now."}),
+        }
+    ),
+    "MachineLoad": record(
+        {
+            "id": STRING,
+            "location": STRING,
+            "total": AMOUNTS,
+            "used": {**AMOUNTS, "description": "By the work of all tenants."},
+            "your_jobs": {**COUNT, "description": "The tenant's jobs that are worked on there."},
+            "your_next_jobs": {**COUNT, "description": "The tenant's jobs that wait there for a free worker."},
+        }
+    ),
+    "KeptStart": record(
+        {
+            "job": nullable({**STRING, "description": "Null where it is another tenant's."}),
+            "machines": {"type": "array", "items": STRING},
+            "starts_in_seconds": NUMBER,
         }
     ),
     "Entity": record(ENTITY),

@@ -34,6 +34,7 @@ from aima_gateway.limits import Admission
 from aima_gateway.media_routes import MediaRoutes
 from aima_gateway.notices import Notices
 from aima_gateway.operations_routes import Check, OperationsRoutes
+from aima_gateway.queue_routes import QueueRoutes, ShowQueue
 from aima_gateway.reading import Reading
 from aima_gateway.requests import Requests
 from aima_gateway.search_routes import EmbedText, SearchRoutes
@@ -60,7 +61,7 @@ class Gateway:
     """The one door.
 
     `embed_text` turns a query into a vector, or None where the model is not installed; `explain_job` gives what the
-    scheduler says of a tenant's job, or None where it says nothing.
+    scheduler says of a tenant's job, or None where it says nothing; `show_queue` likewise of queue and machines.
     """
 
     name = "gateway"
@@ -73,6 +74,7 @@ class Gateway:
         upload_urls: Urls | None = None,
         embed_text: EmbedText | None = None,
         explain_job: ExplainJob | None = None,
+        show_queue: ShowQueue | None = None,
         checks: Mapping[str, Check] | None = None,
     ) -> None:
         self.keys = KeyStore(ports, settings.environment)
@@ -83,6 +85,7 @@ class Gateway:
         self._settings = settings
         self.embed_text = embed_text
         self._explain_job = explain_job
+        self._show_queue = show_queue
         self._checks = dict(checks or {})
         self._audit = Audit(ports)
         self._events = CaseEvents(ports, settings.poll_seconds)
@@ -170,6 +173,7 @@ class Gateway:
             MediaRoutes(reading, findings, ports.objects, requests, audit),
             CorrectionRoutes(reading, findings, self.keys, self._idempotency, requests, audit),
             JobRoutes(reading, requests, audit, ports.clock, self._explain_job),
+            QueueRoutes(reading, ports.clock, self._show_queue),
             EntityRoutes(reading),
             SearchRoutes(reading, ports.search, ports.vectors, self._embed),
             DossierRoutes(reading, ports.objects, guard, audit, ports.clock, settings),

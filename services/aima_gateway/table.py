@@ -108,6 +108,8 @@ READING = (
     Route("DELETE", "/v1/media/{medium}", "erase_medium", A, "Erase a medium and everything derived from it", "media", "Erasure", 202),
     Route("GET", "/v1/jobs", "list_jobs", R, "List jobs, newest first", "jobs", "Jobs",
           query=(LIMIT, CASE, MEDIUM, Query("state", "Only jobs in this state."), Query("kind", "Only jobs of this kind."))),
+    Route("GET", "/v1/queue", "show_queue", R, "Show one's waiting jobs in their order, the machines, and what is kept free", "jobs", "Queue",
+          query=(_number("limit", "How many waiting jobs to show at the most.", 100, 20),)),
     Route("GET", "/v1/jobs/{job}", "show_job", R, "Show a job", "jobs", "Job"),
     Route("GET", "/v1/jobs/{job}/explain", "explain_job", R, "Tell a job's position, what blocks it and when it may start", "jobs", "Explanation"),
     Route("POST", "/v1/jobs/{job}/cancel", "cancel_job", W, "Stop the work on the job's medium, in every case that waits for it", "jobs", "Cancelled", 202, "Reason"),

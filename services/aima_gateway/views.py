@@ -179,7 +179,7 @@ def explain(
     }
     if job.state != "ready":
         return {**explained, "blocked_by": [_why(job)] if job.state in _WHY else []}
-    ranked = sorted(rivals, key=lambda rival: (-_urgency(rival, now), rival.body["submitted_at"], rival.id))
+    ranked = by_urgency(rivals, now)
     ahead = next((place for place, rival in enumerate(ranked) if rival.id == job.id), 0)
     reasons = []
     start = datetime.datetime.fromisoformat(job.body["not_before"])
@@ -191,6 +191,23 @@ def explain(
         reasons.append(f"{workers} jobs of its kind are running")
     estimate = None if pace is None else max((start - now).total_seconds(), ahead * pace / max(workers, 1), 0.0)
     return {**explained, "position": ahead + 1, "blocked_by": reasons, "estimated_start_seconds": estimate}
+
+
+def by_urgency(jobs: Iterable[Document], now: datetime.datetime) -> list[Document]:
+    """Put jobs in the order of their classes, waits and deadlines, as far as that can be told without the scheduler."""
+    return sorted(jobs, key=lambda job: (-_urgency(job, now), job.body["submitted_at"], job.id))
+
+
+def queued_job_view(job: Document, place: Mapping[str, Any], now: datetime.datetime) -> dict[str, Any]:
+    """Show a job that waits for a machine; `place` is what the scheduler says of it, empty where it says nothing."""
+    waited = now - datetime.datetime.fromisoformat(job.body["submitted_at"])
+    return {
+        "job": job.id,
+        **{name: job.body.get(name) for name in ("analyzer", "medium", "priority", "deadline", "submitted_at")},
+        "waited_seconds": max(0.0, waited.total_seconds()),
+        "position": place.get("position"),
+        "estimated_start_seconds": place.get("starts_in_seconds"),
+    }
 
 
 def explain_by_scheduler(explained: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:

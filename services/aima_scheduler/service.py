@@ -43,7 +43,7 @@ class Scheduler:
         self._clock = ports.clock
         self._ledger = ledger
         self._dispatcher = Dispatcher(ports, ledger, self._abandon_unschedulable, rules)
-        self._explaining = Explaining(self.explain, door) if door else None
+        self._explaining = Explaining(self.explain, door, self.queue) if door else None
         self._runs = Runs(ports, ledger, self._dispatcher.wake)
 
     def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
@@ -71,6 +71,10 @@ class Scheduler:
     async def explain(self, tenant: str, job: str) -> Mapping[str, Any] | None:
         """Tell why a job waits, or None where it does not; raise `TransientError` where another scheduler knows."""
         return await self._dispatcher.explain(tenant, job)
+
+    async def queue(self, tenant: str, most: int) -> Mapping[str, Any]:
+        """Show a tenant its waiting jobs in their order, the machines, and what is kept free; raise as `explain`."""
+        return await self._dispatcher.queue(tenant, most)
 
     async def url(self) -> str:
         """Tell where it answers gateways."""

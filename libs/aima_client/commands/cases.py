@@ -94,13 +94,24 @@ def jobs(
     state: Annotated[str | None, typer.Option(help="Only jobs in this state, for instance ready or dead.")] = None,
     explain: Annotated[str | None, typer.Option(help="Tell what one job (id) waits for.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 50,
+    live: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--watch", help="Show queue, machines and reservations, drawn anew every second.")
+    ] = False,
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """List jobs, newest first, or explain why one is not done yet.
+    """List jobs, newest first, explain why one is not done yet, or watch the queue and the machines.
 
-    Examples: aima jobs --state dead    aima jobs --explain 3f0c…
+    --watch ends with Ctrl-C; where its output is no terminal, or with --json, it shows one picture and ends.
+
+    Examples: aima jobs --state dead    aima jobs --explain 3f0c…    aima jobs --watch
     """
     from aima_client.client import Client
+
+    if live:
+        if case or state or explain:
+            raise typer.BadParameter("--watch shows the whole queue: leave out --case, --state and --explain.")
+        _watch_queue(as_json)
+        return
 
     async def work() -> Mapping[str, Any]:
         async with Client.from_environment() as aima:
@@ -246,6 +257,26 @@ def search(
         )
     if not found["hits"]:
         out.print("nothing was found")
+
+
+def _watch_queue(as_json: bool) -> None:  # noqa: FBT001 - a flag
+    import asyncio
+    import contextlib
+
+    from aima_client import queue_view
+    from aima_client.client import Client
+
+    async def work() -> None:
+        # Ctrl-C is how one ends it, and no failure.
+        with contextlib.suppress(asyncio.CancelledError):
+            # A picture is asked for every second anyway: nothing is gained by insisting on one of them.
+            async with Client.from_environment(attempts=1) as aima:
+                if as_json:
+                    emit(await aima.queue(limit=100))
+                else:
+                    await queue_view.follow(lambda: aima.queue(limit=queue_view.QUEUE_ROWS), out)
+
+    run(work())
 
 
 def _draw_jobs(found: list[Mapping[str, Any]]) -> None:
