@@ -3,6 +3,7 @@
 The file holds a key, so only its owner may read it (mode 0600 in a folder of mode 0700).
 """
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -44,8 +45,10 @@ def publish(instance: Instance, where: Path | None = None) -> Path:
 
 
 def withdraw(pid: int, where: Path | None = None) -> None:
-    """Remove an instance's file; nothing happens when there is none."""
-    _path(where or folder(), pid).unlink(missing_ok=True)
+    """Remove an instance's file; nothing happens when there is none, or the folder is not to be written to."""
+    # What is left behind names a process that has ended: whoever reads it sees that.
+    with contextlib.suppress(OSError):
+        _path(where or folder(), pid).unlink(missing_ok=True)
 
 
 def running(where: Path | None = None) -> list[Instance]:

@@ -30,7 +30,8 @@ def main() -> None:
     try:
         asyncio.run(_serve(options))
     except SettingsError as error:
-        sys.exit(f"aima: {error}")
+        sys.stderr.write(f"aima: {error}\n")
+        sys.exit(2)
 
 
 async def _serve(options: Options) -> None:
@@ -44,7 +45,11 @@ async def _serve(options: Options) -> None:
         announced = asyncio.create_task(_announce(house, options))
         waiting = asyncio.create_task(stopped.wait())
         try:
-            await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running, waiting, announced}, return_when=asyncio.FIRST_COMPLETED)
+            if announced.done():
+                # Whom nobody can find need not go on.
+                announced.result()
+                await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 running.result()
         finally:
@@ -61,10 +66,19 @@ def _stop(stopped: asyncio.Event, number: signal.Signals) -> None:
 
 
 async def _announce(house: House, options: Options) -> None:
-    """Say where AIMA listens: a line of JSON for whoever started it, a private file for other clients."""
+    """Say where AIMA listens: a line of JSON for whoever started it, a private file for other clients.
+
+    Raise `SettingsError` when that file cannot be written: it holds the key, and without it nobody gets in.
+    """
     url = await house.gateway.url()
     instance = state.Instance(url, house.key, os.getpid(), str(options.data.resolve()))
-    state.publish(instance)
+    try:
+        state.publish(instance)
+    except OSError as error:
+        raise SettingsError(
+            f"nothing can be written to the state folder {state.folder()} ({error.strerror}), and clients find AIMA by "
+            "a file there: make it a folder that this user may write to, or set AIMA_STATE to one"
+        ) from error
     # The key is not printed here: what is printed ends in logs.
     print(json.dumps({"ready": True, "url": url, "pid": os.getpid(), "data": instance.data}), flush=True)
 
