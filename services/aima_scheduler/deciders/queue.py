@@ -8,7 +8,7 @@ are few, and looked at anew (see `ordering`). The order is exactly that of sorti
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aima_common.contracts.media import Priority
+from aima_common.urgency import WAIT_STEP_SECONDS
 from aima_scheduler.deciders.model import Job, Mode, Shape, expected_seconds
 from aima_scheduler.deciders.ordering import HOT_SECONDS, MISSED_SECONDS, Order, Ordering, age_key
 
@@ -45,12 +46,18 @@ class _Hot:
         self._at: dict[str, int] = {}
         self._times: npt.NDArray[np.float64] = np.empty((2, 8))
         """When each came, and its deadline, s."""
+        self._leaders: list[Job] = []
+        """Who came first when all were compared, as long as nobody was added and none of them went."""
+        self._compared_at = math.inf
+        self._lead = 1.0
+        """By what factor the leaders were ahead of everybody else then."""
 
     def __len__(self) -> int:
         return len(self._jobs)
 
     def add(self, job: Job) -> None:
         """Take a job in."""
+        self._leaders = []
         count = len(self._jobs)
         if count == self._times.shape[1]:
             self._times = np.concatenate([self._times, np.empty_like(self._times)], axis=1)
@@ -60,6 +67,8 @@ class _Hot:
 
     def remove(self, job_id: str) -> None:
         """Let a job go: the last one takes its place."""
+        if any(leader.id == job_id for leader in self._leaders):
+            self._leaders = []
         place, last = self._at.pop(job_id), self._jobs.pop()
         if last.id != job_id:
             self._jobs[place], self._at[last.id] = last, place
@@ -69,14 +78,27 @@ class _Hot:
         """Give so many jobs, in no order."""
         return self._jobs[:most]
 
-    def candidates(self, now: float) -> Iterator[Job]:
+    def candidates(self, now: float) -> Sequence[Job]:
         """Give the job that comes first, with those that may be its equals by score."""
+        if not self._leaders or not self._still_ahead(now):
+            self._compare(now)
+        return self._leaders
+
+    def _still_ahead(self, now: float) -> bool:
+        """Tell whether nobody can have caught up: a minute of waiting or of nearing adds to a score only so much."""
+        passed = now - self._compared_at
+        most = (1 + passed / WAIT_STEP_SECONDS) * (1 + passed / MISSED_SECONDS)
+        return passed >= 0 and most * (1 + 1e-6) < self._lead
+
+    def _compare(self, now: float) -> None:
         queued, deadline = self._times[:, : len(self._jobs)]
-        waits = np.clip((now - queued) / 600.0, 1.0, 10.0)
+        waits = np.clip((now - queued) / WAIT_STEP_SECONDS, 1.0, 10.0)
         urgency = waits * np.clip(HOT_SECONDS / np.maximum(deadline - now, MISSED_SECONDS), 1.0, None)
+        most = urgency.max()
         # Within rounding: the exact comparison is the ordering's own.
-        for place in np.flatnonzero(urgency >= urgency.max() * (1 - 1e-9)):
-            yield self._jobs[int(place)]
+        ahead = urgency >= most * (1 - 1e-9)
+        self._leaders = [self._jobs[int(place)] for place in np.flatnonzero(ahead)]
+        self._compared_at, self._lead = now, most / max(np.max(urgency, where=~ahead, initial=0.0), 1e-9)
 
 
 class Lane:

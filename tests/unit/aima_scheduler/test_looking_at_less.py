@@ -1,6 +1,6 @@
 """What is not looked at does not change what is found: reservations and backfill against looking at everything."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aima_common.contracts.media import Priority
@@ -38,6 +38,42 @@ def test_the_first_that_is_short_enough_is_found(
         first = min((place_of(one, USUAL, NOW) for one in short), default=None)
         found = lane.first_within(seconds, USUAL, NOW, but=but)
         assert (found and found[0]) == first
+
+
+hot_times = st.tuples(st.floats(-7_000, 100), st.floats(1, 8_000))
+steps = st.one_of(st.floats(0, 3), st.floats(0, 400), st.sampled_from([0.0, 60.0, 600.0]))
+
+
+@given(
+    st.lists(hot_times, min_size=1, max_size=40),
+    st.lists(st.tuples(steps, st.sampled_from(["look", "look", "look", "end the first", "add"])), max_size=40),
+)
+@example([(-6_000.0, 5_000.0), (-600.0, 800.0)], [(0.0, "look"), (400.0, "look")])
+@settings(max_examples=150)
+def test_whoever_came_first_a_moment_ago_is_overtaken_in_time(
+    drawn: list[tuple[float, float]], then: list[tuple[float, str]]
+) -> None:
+    waiting, now = Waiting(USUAL), NOW
+    waiting.advance(now)
+    numbers = iter(range(1_000))
+
+    def add(queued: float, left: float) -> None:
+        name = f"job-{next(numbers)}"
+        waiting.add(Job(name, "tenant", Priority.NORMAL, ONE, now + queued, now + left, 60.0))
+
+    for queued, left in drawn:
+        add(queued, left)
+    for step, what in then:
+        now += step
+        waiting.advance(now)
+        if what == "add":
+            add(-step, 10 * step + 1)
+        for lane in waiting.lanes(ONE):
+            found = lane.best(USUAL, now)
+            assert found is not None
+            assert found[0] == min(place_of(one, USUAL, now) for one in waiting)
+            if what == "end the first":
+                waiting.remove(found[1].id)
 
 
 def started(machine: Machine, running: list[Running], shape: Shape) -> list[float]:
