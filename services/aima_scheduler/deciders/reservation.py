@@ -5,6 +5,7 @@ them meanwhile (Lifka 1995; Mu'alem and Feitelson 2001).
 """
 
 import math
+import operator
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from aima_scheduler.deciders.rooms import FreeGpu, Room, could_run, fits, usable
 
 MACHINES_LOOKED_AT = 32
 """Of a large fleet so many machines are compared: the best of them is hardly later than the best of all."""
+
+
+_first = operator.itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,8 @@ def plan(fleet: Fleet, job: Job, runs_on: Callable[[str], Sequence[Running]], no
     """Find the earliest start of a job; None where it fits on none of the machines that were looked at."""
     starts: list[tuple[float, str]] = []
     for machine in _some(fleet.machines, job):
-        latest = starts[-1][0] if len(starts) == job.shape.members else math.inf
-        found = _starts(fleet, machine, job.shape, runs_on(machine.id), now, latest)
+        before = starts[-1] if len(starts) == job.shape.members else (math.inf, "")
+        found = _starts(fleet, machine, job.shape, runs_on(machine.id), now, before)
         if found:
             starts = sorted([*starts, *((at, machine.id) for at in found)])[: job.shape.members]
     if len(starts) < job.shape.members:
@@ -97,13 +101,18 @@ def _some(machines: Sequence[Machine], job: Job) -> Iterator[Machine]:
 
 
 def _starts(
-    fleet: Fleet, machine: Machine, shape: Shape, running: Iterable[Running], now: float, latest: float
+    fleet: Fleet, machine: Machine, shape: Shape, running: Iterable[Running], now: float, before: tuple[float, str]
 ) -> list[float]:
-    """List when there will be room on a machine for one member, for two, ..., none of them after the latest start."""
+    """List when there will be room on a machine for one member, for two, ..., as far as that is now or `before`.
+
+    `before` is a start on a machine: of two that are as early the one on the machine that is named first counts.
+    """
+    ends = [(at, one) for one in running if ((at := one.ends_at(now)), machine.id) < before]
+    if not ends and not fits(fleet.free(machine.id), shape):
+        return []
     room = _room(fleet, machine)
     starts = [now] * _members_that_fit(room, shape)
-    ends = sorted(((at, one) for one in running if (at := one.ends_at(now)) <= latest), key=lambda pair: pair[0])
-    for at, ended in ends:
+    for at, ended in sorted(ends, key=_first):
         if len(starts) >= shape.members:
             break
         room = _with(room, ended, machine)
