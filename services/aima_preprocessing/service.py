@@ -15,7 +15,7 @@ from aima_common.contracts.media import MediumType, ObjectReference, Priority, P
 from aima_common.contracts.telling import tell
 from aima_common.errors import PermanentError, StaleLeaseError
 from aima_common.ids import derive, job_id
-from aima_common.jobs import Done, Failure, Held, JobKind, JobRunner, Ledger, new_job
+from aima_common.jobs import AFRESH, Done, Failure, Held, JobKind, JobRunner, Ledger, new_job
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Document, Expect, Insert, Outcome
@@ -96,7 +96,7 @@ class Preprocessing:
         )
         if not await self._ledger.add(job, inbox=envelope.id):
             # It was given up or cancelled before; somebody wants it again.
-            afresh = Change(state="ready", set={"attempts": 0, "interruptions": 0})
+            afresh = Change(state="ready", set=AFRESH)
             expect = Expect(state=("dead", "cancelled", "done"))
             await self._documents.transition("jobs", job.id, expect=expect, change=afresh, inbox=envelope.id)
         self._runner.wake()
@@ -120,7 +120,7 @@ class Preprocessing:
         if done.document is None or done.outcome is Outcome.REFUSED:
             return
         # The job is looked at even when the message came before: a crash may lie between the two.
-        again = Change(state="ready", set={"attempts": 0, "interruptions": 0})
+        again = Change(state="ready", set=AFRESH)
         await self._documents.transition(
             "jobs",
             job_id(medium, JobKind.PREPARE.value),

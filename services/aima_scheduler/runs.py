@@ -10,7 +10,7 @@ from aima_common.contracts.media import MediumType, ObjectReference, Priority, S
 from aima_common.contracts.telling import tell
 from aima_common.errors import TransientError
 from aima_common.ids import job_id
-from aima_common.jobs import JobKind, Ledger, attempt, new_job
+from aima_common.jobs import AFRESH, JobKind, Ledger, attempt, new_job
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
 from aima_scheduler import domain
@@ -169,7 +169,7 @@ class Runs:
             await self.bury(job, f"{attempt(job)}-{job.version}")
 
     async def _make_ready(self, job: Document) -> None:
-        again = Change(state="ready", set={"machine": None, "attempts": 0, "interruptions": 0})
+        again = Change(state="ready", set={"machine": None, **AFRESH})
         await self._documents.transition(
             "jobs", job.id, expect=Expect(state=job.state, version=job.version), change=again
         )

@@ -17,7 +17,7 @@ from aima_common.contracts.outside import Offer, ingress_topic
 from aima_common.contracts.telling import tell
 from aima_common.errors import PermanentError, TransientError
 from aima_common.ids import derive, job_id
-from aima_common.jobs import JobKind, Ledger, new_job
+from aima_common.jobs import AFRESH, JobKind, Ledger, new_job
 from aima_common.ports import Ports
 from aima_common.ports.bus import Delivery, Record
 from aima_common.ports.documents import Change, Document, Expect, Insert
@@ -172,7 +172,7 @@ class Ingress:
         if now is None or now.state != "waiting" or now.body["fingerprint"] != body["fingerprint"]:
             return
         if not await self._ledger.add(job):
-            afresh = {name: job.body[name] for name in (*OWN_FIELDS, "attempts", "interruptions", "not_before")}
+            afresh = {name: job.body[name] for name in (*OWN_FIELDS, *AFRESH, "not_before")}
             expect = Expect(state=("done", "dead", "cancelled"))
             await self._documents.transition("jobs", job.id, expect=expect, change=Change("ready", afresh), inbox=place)
         self._on_arrival()

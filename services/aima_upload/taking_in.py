@@ -67,7 +67,9 @@ class TakingIn:
             await self._reject(held, offer, error)
             return Done()
         except UnavailableError as error:
-            # Our own stores: accepted work waits for them, however long that takes.
+            if held.judge(error).by_server:
+                # Accepted work waits for our own stores, as any other job does.
+                raise
             return self._later(held, str(error))
         made = {name: session.body[name] for name in ("item", "medium")}
         change = Change("taken", {**made, "object": offer.object.key if offer.object else None})

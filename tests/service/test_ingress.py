@@ -15,7 +15,8 @@ from aima_common.contracts.codec import decode
 from aima_common.contracts.outside import ingress_topic
 from aima_common.contracts.telling import tell
 from aima_common.contracts.topics import BY_MESSAGE
-from aima_common.errors import PermanentError
+from aima_common.errors import PermanentError, UnavailableError
+from aima_common.jobs import failure
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Document
 from aima_gateway.keys import Role
@@ -225,6 +226,36 @@ async def test_an_operator_has_an_offer_tried_again_once_its_object_is_there(doo
         assert answer.status == 202, await answer.text()
     [item] = await items(doors, 1)
     assert item.body["sha256"] == digest
+
+
+async def test_an_offer_waits_for_a_store_that_is_away_as_any_job_does(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failure, "SERVER_SECONDS", (0.0, 0.01))
+    found = await put(doors)
+    there_again, info, refusals = asyncio.Event(), doors.ports.objects.info, 0
+
+    async def away(key: str) -> Any:
+        nonlocal refusals
+        if there_again.is_set():
+            return await info(key)
+        refusals += 1
+        raise UnavailableError("connection refused", code="s3")
+
+    monkeypatch.setattr(doors.ports.objects, "info", away)
+    await say(doors, offer("one", found))
+
+    async def refused_often() -> bool:
+        return refusals > failure.MAX_ATTEMPTS
+
+    await until(refused_often)
+    [job] = await doors.ports.documents.find("jobs", {"kind": "take_in"})
+    assert job.body["errors"][-1]["code"] == "s3"
+    assert job.body["away_since"]
+    assert job.body["attempts"] <= 1
+    there_again.set()
+    await items(doors, 1)
+    assert await doors.ports.documents.find("dead_letters", {}) == []
 
 
 async def test_another_offer_under_an_id_that_was_used_is_refused(doors: Doors) -> None:

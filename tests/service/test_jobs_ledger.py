@@ -3,7 +3,7 @@
 import datetime
 import random
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,9 +11,9 @@ import pytest
 
 from aima_common.adapters.embedded.documents import SqliteDocuments
 from aima_common.contracts.media import Priority
-from aima_common.errors import StaleLeaseError, StorageFullError
-from aima_common.jobs import Failure, Held, JobKind, Ledger, new_job
-from aima_common.jobs.failure import KEPT_ERRORS, MAX_ATTEMPTS, MAX_INTERRUPTIONS
+from aima_common.errors import StaleLeaseError, StorageFullError, UnavailableError
+from aima_common.jobs import AFRESH, Failure, Held, JobKind, Ledger, new_job
+from aima_common.jobs.failure import KEPT_ERRORS, LONGEST_AWAY_SECONDS, MAX_ATTEMPTS, MAX_INTERRUPTIONS
 from aima_common.jobs.ledger import LEASE_SECONDS
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
@@ -194,6 +194,50 @@ async def test_a_full_disk_is_waited_for_without_wearing_the_job_out(bench: Benc
     job = await bench.job()
     assert (job.state, job.body["attempts"]) == ("ready", 0)
     assert len(job.body["errors"]) == 2 * MAX_ATTEMPTS <= KEPT_ERRORS
+
+
+async def refused(bench: Bench, pause: float = 3600.0) -> str:
+    """Have a server refuse the job once more, some time later; return what becomes of it."""
+    held = await bench.claimed()
+    verdict = await bench.one.fail(held, held.judge(UnavailableError("it says no", code="s3")), {})
+    bench.clock.seconds += pause
+    return verdict.state
+
+
+async def test_a_job_that_a_server_refuses_for_ever_ends_dead_with_that_as_its_reason(bench: Bench) -> None:
+    await bench.add()
+    begin = bench.clock.seconds
+    while bench.clock.seconds < begin + LONGEST_AWAY_SECONDS:
+        assert await refused(bench) == "ready"
+        assert (await bench.job()).body["attempts"] == 0
+    assert [await refused(bench) for _ in range(4)] == ["ready", "ready", "ready", "dead"]
+    last = (await bench.job()).body["errors"][-1]
+    assert last["code"] == "s3"
+    assert last["reason"].startswith("for 7 days without a break")
+    # Whoever begins it again has looked at it: it waits anew.
+    await bench.documents.transition("jobs", "job", change=Change("ready", dict(AFRESH)))
+    assert [await refused(bench) for _ in range(10)] == ["ready"] * 10
+    assert (await bench.job()).body["attempts"] == 0
+
+
+async def test_outages_with_an_answer_in_between_are_waited_for_each_by_itself(bench: Bench) -> None:
+    await bench.add()
+    for _ in range(3):
+        await refused(bench, LONGEST_AWAY_SECONDS * 0.9)
+        assert await refused(bench) == "ready"
+        held = await bench.claimed()
+        await bench.one.fail(held, held.judge(StorageFullError("full")), {})
+        bench.clock.seconds += 60
+    job = await bench.job()
+    assert (job.state, job.body["attempts"], job.body["away_since"]) == ("ready", 0, None)
+
+
+async def test_a_job_of_an_earlier_version_does_not_say_since_when(bench: Bench) -> None:
+    now = new_job("job", "default", JobKind.ANALYSE, submitted_at=bench.clock.now())
+    then = {name: value for name, value in now.body.items() if name != "away_since"}
+    assert await bench.one.add(replace(now, body=then))
+    assert await refused(bench) == "ready"
+    assert (await bench.job()).body["away_since"] is not None
 
 
 async def test_giving_a_job_back_does_not_count_as_an_attempt(bench: Bench) -> None:

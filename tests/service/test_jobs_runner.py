@@ -13,6 +13,7 @@ from aima_common.contracts.media import Priority
 from aima_common.contracts.telling import tell
 from aima_common.errors import PermanentError, TransientError, UnavailableError
 from aima_common.jobs import Done, Failure, Held, JobKind, JobRunner, Ledger, ledger, new_job, runner
+from aima_common.jobs import failure as failure_module
 from aima_common.jobs.failure import after_failure
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Document, Expect, Lease
@@ -195,6 +196,28 @@ async def test_work_that_keeps_failing_is_tried_again_and_then_dead_with_a_messa
         await state_becomes(stage, "job", "dead")
     assert seen == [1, 2, 3, 4]
     assert [told.reason for told in await stage.told()] == [f"epoch {n}" for n in seen]
+
+
+async def test_a_job_that_a_server_refuses_for_too_long_is_given_up_and_whoever_is_told_hears_why(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retry_at_once(monkeypatch)
+    monkeypatch.setattr(failure_module, "LONGEST_AWAY_SECONDS", 0.0)
+    heard: list[str] = []
+
+    async def work(held: Held) -> Done:
+        raise UnavailableError("it says no", code="s3")
+
+    def on_failure(held: Held, failure: Failure) -> dict[str, list[Record]]:
+        heard.append(failure.reason)
+        return {}
+
+    await add(stage, "job")
+    async with running(stage, work, on_failure=on_failure):
+        await state_becomes(stage, "job", "dead")
+    assert heard[0] == "it says no", "the first time it is an outage like any other"
+    assert len(heard) == 5
+    assert all("without a break" in reason for reason in heard[1:])
 
 
 async def test_what_cannot_work_is_dead_at_once_and_an_unknown_error_after_a_second_try(

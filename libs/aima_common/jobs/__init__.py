@@ -6,10 +6,11 @@ claims, renews and commits · `leadership` one of several equal processes.
 
 from aima_common.jobs.failure import Failure, Verdict, after_failure
 from aima_common.jobs.leadership import Leadership
-from aima_common.jobs.ledger import HEARTBEAT_SECONDS, LEASE_SECONDS, Held, JobKind, Ledger, attempt, new_job
+from aima_common.jobs.ledger import AFRESH, HEARTBEAT_SECONDS, LEASE_SECONDS, Held, JobKind, Ledger, attempt, new_job
 from aima_common.jobs.runner import Done, JobRunner
 
 __all__ = [
+    "AFRESH",
     "HEARTBEAT_SECONDS",
     "LEASE_SECONDS",
     "Done",

@@ -1,7 +1,7 @@
 """What follows when an attempt at a job fails (spec 4.4, the part that one machine needs). Pure."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aima_common.errors import PermanentError, StorageFullError, TransientError, UnavailableError
 
@@ -31,6 +31,13 @@ SERVER_CODES = frozenset({"kafka", "mongodb", "s3", "s3_login", "vectors"})
 SERVER_SECONDS = (5.0, 10.0)
 """The same for a server that was away: not all ask at once when it comes back."""
 
+LONGEST_AWAY_SECONDS = 7 * 24 * 3600.0
+"""How long one job may be refused by servers, and by nothing else, before its attempts count again.
+
+Longer than a long weekend with nobody there, as accepted work waits for what is away. What goes on for longer is no
+longer an outage: as a rule it is this job that a server will not have, and somebody has to look at it.
+"""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -41,7 +48,7 @@ class Failure:
     transient: bool
     retry_after_seconds: float | None = None
     waits_seconds: tuple[float, float] | None = None
-    """Accepted work waits for what is away, however long, instead of failing (spec 5): the pause, from and to."""
+    """Accepted work waits for what is away instead of failing (spec 5): the pause, from and to."""
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
@@ -62,6 +69,19 @@ class Failure:
             return cls("out_of_memory", "the machine ran out of memory", transient=True)
         # Unknown: one retry, then persistent (spec 4.4).
         return cls("unknown", repr(error)[:500], transient=False)
+
+    @property
+    def by_server(self) -> bool:
+        """Whether a server was away, or did not let us in."""
+        return self.transient and self.code in SERVER_CODES
+
+    def lasting(self, seconds: float) -> "Failure":
+        """Judge it anew, knowing for how long servers have refused the job without a break."""
+        if not (self.by_server and self.waits_seconds) or seconds < LONGEST_AWAY_SECONDS:
+            return self
+        days = int(seconds // (24 * 3600))
+        reason = f"for {days} days without a break, so that it is not waited for any longer: {self.reason}"
+        return replace(self, reason=reason, waits_seconds=None)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,9 @@ AT_ONCE = "1970-01-01T00:00:00+00:00"
 """A new job may start at once. The time of its submission would not say so: a process whose clock is ahead of the
 store's would hold the job up by as much."""
 
+AFRESH: Mapping[str, Any] = {"attempts": 0, "interruptions": 0, "away_since": None}
+"""What is set when a job that had ended is begun again: nothing of what went before counts against it."""
+
 
 class JobKind(StrEnum):
     """Everything that takes time is a job of one of these kinds."""
@@ -60,8 +63,7 @@ def new_job(
         "not_before": AT_ONCE,
         "claimed_at": None,
         "finished_at": None,
-        "attempts": 0,
-        "interruptions": 0,
+        **AFRESH,
         "errors": [],
         "machine": None,
         "result": None,
@@ -100,6 +102,15 @@ class Held:
     def interactive(self) -> bool:
         """Whether somebody waits for it: priority high and above."""
         return is_interactive(self.document)
+
+    def judge(self, error: BaseException) -> Failure:
+        """Judge the error that ended this attempt, and for how long it has been so."""
+        failure, since = Failure.of(error), self.body.get("away_since")
+        if since is None:
+            return failure
+        # From one time of the store to another: when this attempt began is close enough for days.
+        waited = datetime.datetime.fromisoformat(self.body["claimed_at"]) - datetime.datetime.fromisoformat(since)
+        return failure.lasting(waited.total_seconds())
 
 
 def attempt(job: Document) -> str:
@@ -220,6 +231,8 @@ class Ledger:
             "errors": [*held.body["errors"], error][-KEPT_ERRORS:],
             "not_before": (now + datetime.timedelta(seconds=verdict.delay_seconds)).isoformat(),
             "machine": None,
+            # Any other end of an attempt shows that the servers were there.
+            "away_since": (held.body.get("away_since") or now.isoformat()) if failure.by_server else None,
         }
         uncounted = {} if verdict.counts else {"attempts": -1}
         await self.finish(held, verdict.state, fields, outbox.get(verdict.state, ()), add=uncounted)

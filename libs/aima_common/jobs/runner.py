@@ -189,7 +189,7 @@ class JobRunner:
             await self._ledger.release(held)
 
     async def _failed(self, held: Held, error: Exception) -> str:
-        failure = Failure.of(error)
+        failure = held.judge(error)
         if failure.code == "unknown":
             log.error("job_failed", kind=self._kind, job=held.id, exc_info=error)
         with contextlib.suppress(StaleLeaseError, TransientError):

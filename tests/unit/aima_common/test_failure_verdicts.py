@@ -13,6 +13,7 @@ from aima_common.errors import (
     UnavailableError,
 )
 from aima_common.jobs.failure import (
+    LONGEST_AWAY_SECONDS,
     LONGEST_BACKOFF_SECONDS,
     MAX_ATTEMPTS,
     MAX_RETRIES,
@@ -68,12 +69,46 @@ def test_what_an_operator_must_mend_is_waited_for_without_counting(error: Transi
 
 
 @pytest.mark.parametrize("code", sorted(SERVER_CODES))
-def test_a_server_that_is_away_is_waited_for_however_long_and_not_met_by_all_at_once(code: str) -> None:
+def test_a_server_that_is_away_is_waited_for_however_often_and_not_met_by_all_at_once(code: str) -> None:
     away = Failure.of(UnavailableError("away", code=code))
     verdicts = [after(attempts, away, seed) for attempts in (1, MAX_ATTEMPTS, 100) for seed in range(20)]
     assert {(verdict.state, verdict.counts) for verdict in verdicts} == {("ready", False)}
     pauses = [verdict.delay_seconds for verdict in verdicts]
     assert SERVER_SECONDS[0] <= min(pauses) < max(pauses) <= SERVER_SECONDS[1]
+
+
+@pytest.mark.parametrize("code", sorted(SERVER_CODES))
+def test_a_server_that_refuses_one_job_for_too_long_is_not_waited_for_any_more(code: str) -> None:
+    away = Failure.of(UnavailableError("it says no", code=code))
+    assert away.lasting(0) is away
+    assert away.lasting(LONGEST_AWAY_SECONDS - 1) is away
+    lasting = away.lasting(LONGEST_AWAY_SECONDS)
+    assert (lasting.code, lasting.by_server, lasting.waits_seconds) == (code, True, None)
+    assert lasting.reason == "for 7 days without a break, so that it is not waited for any longer: it says no"
+    verdicts = [after(attempt, lasting) for attempt in range(1, MAX_ATTEMPTS + 1)]
+    assert all(verdict.counts for verdict in verdicts)
+    assert [verdict.state for verdict in verdicts] == ["ready"] * MAX_RETRIES + ["dead"] * (MAX_ATTEMPTS - MAX_RETRIES)
+
+
+def test_the_longest_outage_is_longer_than_a_weekend_with_nobody_there() -> None:
+    assert LONGEST_AWAY_SECONDS > 4 * 24 * 3600
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        TRANSIENT,
+        PERMANENT,
+        Failure.of(StorageFullError("no room")),
+        Failure.of(UnavailableError("no Landlock", code="sandbox_missing")),
+        Failure.of(PermanentError("no", code="s3_login")),
+        Failure.of(KeyError("x")),
+    ],
+    ids=["passing", "lasting", "disk", "box", "no server", "unknown"],
+)
+def test_what_is_no_servers_doing_is_judged_as_ever_however_long_it_lasts(failure: Failure) -> None:
+    assert not failure.by_server
+    assert failure.lasting(100 * LONGEST_AWAY_SECONDS) is failure
 
 
 def test_other_unavailability_counts_as_an_attempt() -> None:
