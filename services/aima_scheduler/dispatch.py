@@ -164,9 +164,9 @@ class Dispatcher:
         now = self._clock.now().timestamp()
         found = []
         for job in await self._documents.find("jobs", wanted, limit=10_000):
-            if job.state == "ready" and now - float(job.body.get("placed_at") or 0) > UNCLAIMED_SECONDS:
-                await self._take_back(job)
-            else:
+            unclaimed = job.state == "ready" and now - float(job.body.get("placed_at") or 0) > UNCLAIMED_SECONDS
+            # Whoever claims it in this very moment keeps it, and its room with it.
+            if not unclaimed or not await self._take_back(job):
                 found.append(job)
         return found
 
@@ -190,9 +190,10 @@ class Dispatcher:
         )
         return done.applied
 
-    async def _take_back(self, job: Document) -> None:
+    async def _take_back(self, job: Document) -> bool:
         expect = Expect(state="ready", version=job.version)
-        await self._documents.transition("jobs", job.id, expect=expect, change=Change(set={"machine": None}))
+        done = await self._documents.transition("jobs", job.id, expect=expect, change=Change(set={"machine": None}))
+        return done.applied
 
     async def _refuse(self, job: Document, reason: str) -> None:
         change = Change(state="unschedulable", set={"reason": reason})

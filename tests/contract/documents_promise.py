@@ -208,6 +208,27 @@ class DocumentsPromise(TransitionsPromise):
 
     # ----------------------------------------------------------------------------------------------- streams
 
+    async def test_who_matches_all_along_is_found_whatever_changes_meanwhile(self, documents: Documents) -> None:
+        names = [f"j{number:04}" for number in range(3000)]
+        await asyncio.gather(*(documents.insert("jobs", job(name, kind="analyse")) for name in names))
+        reading = True
+
+        async def change(some: list[str]) -> int:
+            changes = 0
+            while reading:
+                state = "ready" if changes // len(some) % 2 else "leased"
+                changes += (
+                    await documents.transition("jobs", some[changes % len(some)], change=Change(state=state))
+                ).applied
+            return changes
+
+        changing = [asyncio.create_task(change(names[first::32])) for first in range(32)]
+        wanted = {"kind": "analyse", "state": ["ready", "leased"]}
+        found = [len(await documents.find("jobs", wanted, limit=4000)) for _ in range(20)]
+        reading = False
+        assert sum(await asyncio.gather(*changing)) > 100, "the control: there was change"
+        assert found == [3000] * 20
+
     async def test_a_stream_numbers_its_lines_from_one_without_gaps(self, documents: Documents) -> None:
         numbers = await asyncio.gather(*(documents.append("case-1", f"e{n}", {"n": n, **BODY}) for n in range(12)))
         assert sorted(numbers) == list(range(1, 13))

@@ -96,6 +96,17 @@ async def test_one_of_two_gets_the_job(bench: Bench) -> None:
     assert (job.state, job.holder, job.epoch, job.body["attempts"]) == ("leased", "one", 1, 1)
 
 
+async def test_a_job_that_was_placed_elsewhere_meanwhile_is_not_claimed_by_who_read_it_before(bench: Bench) -> None:
+    await bench.add(machine="old")
+    read_before = await bench.documents.load("jobs", "job")
+    assert read_before is not None
+    await bench.documents.transition("jobs", "job", change=Change(set={"machine": "new"}))
+    assert await bench.one.claim(read_before) is None
+    read_now = await bench.documents.load("jobs", "job")
+    assert read_now is not None
+    assert await bench.other.claim(read_now)
+
+
 async def test_what_was_made_is_committed_once_together_with_its_message(bench: Bench) -> None:
     await bench.add()
     held = await bench.claimed()

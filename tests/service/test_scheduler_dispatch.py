@@ -102,6 +102,30 @@ async def test_a_placement_that_nobody_claims_is_taken_back_and_made_anew(yard: 
     assert (await yard.places())["job"] == "m1"
 
 
+@pytest.mark.parametrize("claimed", [True, False], ids=["claimed", "control"])
+async def test_a_job_that_is_claimed_while_it_is_taken_back_keeps_its_room(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, claimed: bool
+) -> None:
+    await yard.machine("m1")
+    for name in ("a", "b", "c"):
+        await yard.job(name)
+    assert await yard.dispatcher.place_all() == 3, "one on its core, and two ahead"
+    documents = yard.stage.ports.documents
+    before = yard.stage.ports.clock.now().timestamp() - UNCLAIMED_SECONDS - 1
+    for name in ("a", "b", "c"):
+        await documents.transition("jobs", name, change=Change(set={"placed_at": before}))
+        await yard.job(f"more {name}")
+    change = documents.transition
+
+    async def claims_first(collection: str, identity: str, **options: Any) -> Any:
+        if claimed and options["change"] == Change(set={"machine": None}):
+            assert await yard.stage.ledger.claim(await yard.stage.one("jobs", identity))
+        return await change(collection, identity, **options)
+
+    monkeypatch.setattr(documents, "transition", claims_first)
+    assert await yard.dispatcher.place_all() == (0 if claimed else 3)
+
+
 async def test_jobs_of_a_machine_that_is_gone_move_to_another(yard: Yard) -> None:
     await yard.machine("old")
     await yard.job("waiting")

@@ -143,13 +143,18 @@ class MongoDocuments:
         limit: int = 1000,
         lease_expired: bool = False,
     ) -> Sequence[Document]:
-        """Read the documents that match."""
+        """Read the documents that match, all at one moment.
+
+        Without a snapshot an index is read while it changes: a document that goes from one of the states asked for
+        to another, past the reader, would not be found.
+        """
         if limit < 1:
             return []
         wanted = pipelines.matching(where, lease_expired=lease_expired)
         with _translated():
-            cursor = self._collections[collection].find(wanted, pipelines.PUBLIC)
-            found = await cursor.sort(pipelines.ordering(order)).limit(limit).to_list(limit)
+            async with await self._database.client.start_session(snapshot=True) as moment:
+                cursor = self._collections[collection].find(wanted, pipelines.PUBLIC, session=moment)
+                found = await cursor.sort(pipelines.ordering(order)).limit(limit).to_list(limit)
         return [_document(one) for one in found]
 
     async def count(self, collection: str, where: Where) -> int:

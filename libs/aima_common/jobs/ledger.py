@@ -173,12 +173,15 @@ class Ledger:
         return await self._documents.find(COLLECTION, of_class, order=["submitted_at"], limit=limit)
 
     async def claim(self, job: Document) -> Held | None:
-        """Take the lease on a ready job; None when somebody else was faster."""
+        """Take the lease on a ready job; None when somebody else was faster, or it was changed meanwhile.
+
+        A job that was read here and has been placed elsewhere since is not for this machine any more.
+        """
         now = await self._time.now()
         done = await self._documents.transition(
             COLLECTION,
             job.id,
-            expect=Expect(state="ready", epoch=job.epoch),
+            expect=Expect(state="ready", version=job.version),
             change=Change(
                 state="leased", set={"claimed_at": now.isoformat(), "finished_at": None}, add={"attempts": 1}
             ),
