@@ -111,7 +111,9 @@ def _reservations(queue: Mapping[str, Any]) -> RenderableType:
     for kept in queue["reservations"]:
         machines = ", ".join(printable(machine) for machine in kept["machines"])
         whose = f"your job {kept['job']}" if kept["job"] else "a job of somebody else"
-        lines.append(Text(f"{machines}  for {whose}, which starts in ~ {estimate.clock(kept['starts_in_seconds'])}"))
+        # It is planned by how long jobs may take at most, an hour where nothing is known: mostly it comes earlier.
+        within = estimate.clock(kept["starts_in_seconds"])
+        lines.append(Text(f"{machines}  for {whose}, which is to start within {within}"))
     return Group(*lines)
 
 
@@ -131,7 +133,8 @@ def _bar(used: float, total: float, words: str) -> tuple[RenderableType, Rendera
 
 
 def _fullest(machine: Mapping[str, Any]) -> float:
-    return max(float(machine["used"][name]) / total for name, total in machine["total"].items() if total)
+    total: Mapping[str, float] = machine["total"]
+    return max((machine["used"][name] / whole for name, whole in total.items() if whole), default=0.0)
 
 
 def _yours(machine: Mapping[str, Any]) -> str:

@@ -319,7 +319,10 @@ SCHEMAS: dict[str, Json] = {
         {
             "job": nullable({**STRING, "description": "Null where it is another tenant's."}),
             "machines": {"type": "array", "items": STRING},
-            "starts_in_seconds": NUMBER,
+            "starts_in_seconds": {
+                **NUMBER,
+                "description": "By when it starts if jobs take as long as they may; an hour where nothing is known.",
+            },
         }
     ),
     "Entity": record(ENTITY),

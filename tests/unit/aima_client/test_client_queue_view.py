@@ -56,8 +56,8 @@ def test_one_sees_the_head_of_the_queue_what_is_used_of_machines_and_what_is_kep
         "4.0/16.0 GiB",
         "1/2",
         "1 (+2 next)",
-        "m1, m2  for your job mine, which starts in ~ 1 min 01 s",
-        "m3  for a job of somebody else, which starts in ~ 5 s",
+        "m1, m2  for your job mine, which is to start within 1 min 01 s",
+        "m3  for a job of somebody else, which is to start within 5 s",
     ):
         assert words in text
     [first] = [line for line in text.splitlines() if "first" in line]
