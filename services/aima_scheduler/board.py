@@ -53,6 +53,10 @@ class Paces:
         """Count a job that ended."""
         self._seconds.setdefault(kind, deque(maxlen=REMEMBERED_RUNS)).append(max(0.0, seconds))
 
+    def copy(self) -> "Paces":
+        """Make another that knows the same, for other threads."""
+        return Paces({kind: deque(known, maxlen=REMEMBERED_RUNS) for kind, known in self._seconds.items()})
+
     def expected(self, kind: str) -> tuple[float, float] | None:
         """Give the mean, and what nine of ten do not exceed, s; None while nothing is known."""
         known = sorted(self._seconds.get(kind, ()))

@@ -34,6 +34,9 @@ WINDOW = 200
 PICTURE_SECONDS = 1.0
 """A picture this old is drawn anew; in between all who ask share one, so that many cost no more than one."""
 
+PICTURE_SHARE = 5
+"""A picture that took long to draw is shown for so many times as long: whoever watches must not slow down who works."""
+
 WRITTEN_AT_A_TIME = 32
 """So many placements are written to the store at a time."""
 
@@ -58,6 +61,8 @@ class Dispatcher:
         self._board = Board(rules)
         self._wake = asyncio.Event()
         self._picture: picture.Picture | None = None
+        self._picture_until = 0.0
+        """Until then, by the monotonic clock, it is the newest."""
         self._drawing = asyncio.Lock()
 
     def wake(self) -> None:
@@ -113,9 +118,11 @@ class Dispatcher:
         if not await self._leadership.held():
             raise TransientError("another scheduler places, and knows", code="not_the_one_that_places")
         async with self._drawing:
-            now = self._clock.now().timestamp()
-            if self._picture is None or not 0 <= now - self._picture.at < PICTURE_SECONDS:
-                self._picture = await self._draw(now)
+            began = self._clock.monotonic()
+            if self._picture is None or began >= self._picture_until:
+                self._picture = await self._draw(self._clock.now().timestamp())
+                took = self._clock.monotonic() - began
+                self._picture_until = began + max(PICTURE_SECONDS, PICTURE_SHARE * took)
             return self._picture.shown_to(tenant, most)
 
     async def _draw(self, now: float) -> picture.Picture:
@@ -130,10 +137,9 @@ class Dispatcher:
             [_facts(job) for job in await self._ledger.ready(JobKind.ANALYSE, {"machine": None}, limit=WINDOW)],
         )
         board = Board(self._board.engine.settings)
-        board.paces = self._board.paces
-        order = picture.set_up(board, seen, now)
+        board.paces = self._board.paces.copy()
         # Another thread plays the future through, and everybody else goes on meanwhile.
-        return await asyncio.to_thread(picture.draw, board, seen, order, self._board.engine.reservations, now)
+        return await asyncio.to_thread(picture.draw, board, seen, self._board.engine.reservations, now)
 
     async def _carry_out(
         self, decisions: Sequence[Placement | Unschedulable], jobs: Mapping[str, Document], now: float

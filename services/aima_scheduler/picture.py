@@ -14,7 +14,7 @@ from aima_scheduler.deciders.model import Placement
 from aima_scheduler.deciders.queue import place_of
 from aima_scheduler.deciders.reservation import Reservation
 
-MOST_STARTS = 500
+MOST_STARTS = 150
 """The future is played through until so many jobs have started: nobody plans by what comes later."""
 
 RESOURCES = ("cpus", "memory_bytes", "gpus")
@@ -78,22 +78,21 @@ class Picture:
         }
 
 
-def set_up(board: Board, seen: Seen, now: float) -> list[tuple[str, str]]:
-    """Put what was seen on a board of its own; list tenant and job of all that wait, in their order."""
+def draw(board: Board, seen: Seen, reservations: Sequence[Reservation], now: float) -> Picture:
+    """Draw what was seen, on an empty board, which is used up."""
+    order = _set_up(board, seen, now)
+    names = {job for _, job in order}
+    kept = [one for one in reservations if one.job.id in names]
+    return Picture(now, loads(seen), order, starts(board, now), kept)
+
+
+def _set_up(board: Board, seen: Seen, now: float) -> list[tuple[str, str]]:
+    """Put what was seen on the board; list tenant and job of all that wait, in their order."""
     board.set_machines(seen.machines, now)
     board.set_running([*seen.working, *seen.ahead], now)
     board.set_waiting(seen.waiting)
     ordering = board.engine.settings.ordering
     return [(job.tenant, job.id) for job in sorted(board.engine.waiting, key=lambda job: place_of(job, ordering, now))]
-
-
-def draw(
-    board: Board, seen: Seen, order: Sequence[tuple[str, str]], reservations: Sequence[Reservation], now: float
-) -> Picture:
-    """Draw the picture of a board that was set up; the board is used up."""
-    names = {job for _, job in order}
-    kept = [one for one in reservations if one.job.id in names]
-    return Picture(now, loads(seen), order, starts(board, now), kept)
 
 
 def loads(seen: Seen) -> list[Load]:

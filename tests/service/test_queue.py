@@ -150,6 +150,6 @@ async def test_all_who_ask_within_a_second_share_one_picture(
     monkeypatch.setattr("aima_scheduler.dispatch.PICTURE_SECONDS", 60.0)
     await asyncio.gather(*(installation.dispatcher.queue(tenant, 5) for tenant in ("red", "blue") * 10))
     assert len(drawn) == 1
-    monkeypatch.setattr("aima_scheduler.dispatch.PICTURE_SECONDS", 0.0)
+    monkeypatch.setattr(installation.dispatcher, "_picture_until", 0.0)
     await installation.dispatcher.queue("red", 5)
     assert len(drawn) == 2

@@ -29,7 +29,7 @@ def taken(seen: Seen, reserved: Any = (), pace: float | None = None) -> picture.
     board = Board()
     if pace is not None:
         board.paces.learn("faces", pace)
-    return picture.draw(board, seen, picture.set_up(board, seen, NOW), reserved, NOW)
+    return picture.draw(board, seen, reserved, NOW)
 
 
 def full(*waiting: Facts) -> Seen:
@@ -75,13 +75,13 @@ def test_where_nothing_is_known_of_durations_no_start_is_told_but_what_fits_star
 def test_a_start_that_is_kept_free_names_the_job_to_its_tenant_alone() -> None:
     seen = full(job("wide", "blue"))
     board = Board()
-    order = picture.set_up(board, seen, NOW)
-    board.engine.decide(NOW)
+    board.set_machines(seen.machines, NOW)
+    board.set_running([*seen.working, *seen.ahead], NOW)
+    board.set_waiting(seen.waiting)
+    board.decide(NOW)
     kept = board.engine.reservations
     assert kept, "the control: a start is kept free"
-    fresh = Board()
-    picture.set_up(fresh, seen, NOW)
-    whole = picture.draw(fresh, seen, order, kept, NOW)
+    whole = taken(seen, kept)
     [blue], [red] = whole.shown_to("blue", 9)["reservations"], whole.shown_to("red", 9)["reservations"]
     assert (blue["job"], red["job"]) == ("wide", None)
     assert blue["machines"] == red["machines"] == ["m"]
