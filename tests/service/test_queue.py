@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 import datetime
 import json
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -153,3 +156,32 @@ async def test_all_who_ask_within_a_second_share_one_picture(
     monkeypatch.setattr(installation.dispatcher, "_picture_until", 0.0)
     await installation.dispatcher.queue("red", 5)
     assert len(drawn) == 2
+
+
+async def test_the_live_picture_ends_with_ctrl_c_as_what_it_is_for(installation: Installation) -> None:
+    key = await installation.doors.key(Role.reader, "red")
+    screen, terminal = os.openpty()
+    async with installation.asked_through(installation.dispatcher.queue) as server:
+        place = {
+            "AIMA_URL": str(server.make_url("")),
+            "AIMA_KEY": key,
+            "TERM": "xterm",
+            "COLUMNS": "100",
+            "LINES": "50",
+        }
+        command = (sys.executable, "-m", "aima_client", "jobs", "--watch")
+        watching = await asyncio.create_subprocess_exec(*command, stdout=terminal, env={**os.environ, **place})
+        os.close(terminal)
+        try:
+            async with asyncio.timeout(30):
+                shown = b""
+                while shown.count(b"red-3") < 2:
+                    shown += await asyncio.to_thread(os.read, screen, 65536)
+                watching.send_signal(signal.SIGINT)
+                assert await watching.wait() == 0
+        finally:
+            if watching.returncode is None:
+                watching.kill()
+                await watching.wait()
+            os.close(screen)
+    assert b"blue" not in shown
