@@ -37,7 +37,7 @@ COLLECTIONS: tuple[Collection, ...] = (
         "jobs",
         "the service of the job's kind",
         JOB_STATES,
-        ("medium", "submitted_at", "machine"),
+        ("medium", "submitted_at"),
         # The oldest ready jobs of a kind and class are found at once, however many wait.
         ordered=(("kind", "priority", "submitted_at", "id", "machine", "lane"),),
     ),

@@ -226,7 +226,7 @@ class DocumentsPromise(TransitionsPromise):
         wanted = {"kind": "analyse", "state": ["ready", "leased"]}
         found = [len(await documents.find("jobs", wanted, limit=4000)) for _ in range(20)]
         reading = False
-        assert sum(await asyncio.gather(*changing)) > 100, "the control: there was change"
+        assert sum(await asyncio.gather(*changing)) > 0, "the control: there was change"
         assert found == [3000] * 20
 
     async def test_a_stream_numbers_its_lines_from_one_without_gaps(self, documents: Documents) -> None:

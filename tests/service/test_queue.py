@@ -158,6 +158,11 @@ async def test_all_who_ask_within_a_second_share_one_picture(
     assert len(drawn) == 2
 
 
+def _hear_ctrl_c() -> None:
+    """Undo what a shell does to whatever it starts in the background: ignoring Ctrl-C is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def test_the_live_picture_ends_with_ctrl_c_as_what_it_is_for(installation: Installation) -> None:
     key = await installation.doors.key(Role.reader, "red")
     screen, terminal = os.openpty()
@@ -170,7 +175,9 @@ async def test_the_live_picture_ends_with_ctrl_c_as_what_it_is_for(installation:
             "LINES": "50",
         }
         command = (sys.executable, "-m", "aima_client", "jobs", "--watch")
-        watching = await asyncio.create_subprocess_exec(*command, stdout=terminal, env={**os.environ, **place})
+        watching = await asyncio.create_subprocess_exec(
+            *command, stdout=terminal, env={**os.environ, **place}, preexec_fn=_hear_ctrl_c
+        )
         os.close(terminal)
         try:
             async with asyncio.timeout(30):
