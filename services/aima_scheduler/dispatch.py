@@ -148,6 +148,11 @@ class Dispatcher:
         placed = 0
         for first in range(0, len(decisions), WRITTEN_AT_A_TIME):
             some = decisions[first : first + WRITTEN_AT_A_TIME]
+            if not await self._leadership.held():
+                # This process stood still for long: another counts the same room as free by now.
+                for decision in decisions[first:]:
+                    self._board.undo(decision.job, now)
+                break
             steps = [self._carry_out_one(decision, jobs[decision.job], now) for decision in some]
             for outcome in await asyncio.gather(*steps, return_exceptions=True):
                 if isinstance(outcome, BaseException):

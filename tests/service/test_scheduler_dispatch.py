@@ -12,7 +12,7 @@ from aima_common.contracts.media import Priority
 from aima_common.jobs import JobKind, Ledger, new_job
 from aima_common.ports.documents import Change, Document
 from aima_gateway.remote_explanations import RemoteExplanations
-from aima_scheduler.dispatch import UNCLAIMED_SECONDS, Dispatcher
+from aima_scheduler.dispatch import UNCLAIMED_SECONDS, WRITTEN_AT_A_TIME, Dispatcher
 from aima_scheduler.explaining import Door, Explaining
 from tests.service.stage import NEEDS, NOW, TENANT, Stage, staged
 
@@ -74,6 +74,25 @@ async def test_a_full_machine_takes_the_most_urgent_only(yard: Yard) -> None:
     await yard.dispatcher.place_all()
     placed = {name for name, machine in (await yard.places()).items() if machine}
     assert placed == {"urgent", "a", "b"}
+
+
+@pytest.mark.parametrize("led", [True, False], ids=["control", "led no more"])
+async def test_who_stood_still_until_another_leads_places_no_more(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, led: bool
+) -> None:
+    await yard.machine("m1", cpus=64)
+    for number in range(WRITTEN_AT_A_TIME + 8):
+        await yard.job(f"job-{number}")
+    answers = iter([True, True, led])
+
+    async def held() -> bool:
+        return next(answers)
+
+    monkeypatch.setattr(yard.dispatcher._leadership, "held", held)
+    assert await yard.dispatcher.place_all() == WRITTEN_AT_A_TIME + 8 * led
+    assert len([one for one in (await yard.places()).values() if one]) == WRITTEN_AT_A_TIME + 8 * led
+    monkeypatch.undo()
+    assert await yard.dispatcher.place_all() == 8 * (not led), "and forgets what it did not place"
 
 
 async def test_a_job_that_no_machine_can_ever_run_is_told_why(yard: Yard) -> None:
