@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from aima_common.collections import RUN_TERMINAL
-from aima_common.ports.documents import HistoryLine
+from aima_common.ports.documents import HistoryLine, has_expired
 from aima_monitoring.evidence import Snapshot, Violation
 
 CUT_AFTER = 1000
@@ -64,7 +64,7 @@ def _i3(s: Snapshot) -> Iterator[Violation]:
     for job, lines in _per_document(s.histories.get("jobs", ())).items():
         for before, line in pairwise(lines):
             granted = line.state_after == "leased" and line.epoch > before.epoch
-            valid = before.lease_until is not None and before.lease_until > line.at
+            valid = before.lease_until is not None and not has_expired(before.lease_until, line.at)
             if granted and line.state_before == "leased" and valid:
                 yield Violation("I3", job, f"granted at epoch {line.epoch} while epoch {before.epoch} held it")
 

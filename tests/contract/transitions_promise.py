@@ -10,6 +10,7 @@ import pytest
 
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import (
+    LONGEST_LEASE_SECONDS,
     Change,
     Document,
     Documents,
@@ -300,6 +301,15 @@ class TransitionsPromise:
             (await documents.transition("jobs", n, expect=expect)).outcome for n in ("running", "free", "expired")
         ]
         assert outcomes == [REFUSED, REFUSED, APPLIED]
+
+    async def test_a_lease_from_before_the_clock_was_set_back_has_run_out(self, documents: Documents) -> None:
+        for name, seconds in (("longest", LONGEST_LEASE_SECONDS), ("later", LONGEST_LEASE_SECONDS + 3600)):
+            await documents.insert("jobs", job(name))
+            await documents.transition("jobs", name, lease=Lease("w", seconds))
+        assert await ids(await documents.find("jobs", {}, lease_expired=True)) == ["later"]
+        expect = Expect(lease_expired=True)
+        outcomes = [(await documents.transition("jobs", n, expect=expect)).outcome for n in ("longest", "later")]
+        assert outcomes == [REFUSED, APPLIED]
 
     async def test_a_lease_runs_out_by_itself(self, documents: Documents) -> None:
         await documents.insert("jobs", job())

@@ -27,6 +27,7 @@ from aima_common.ports.documents import (
     Range,
     Transitioned,
     Where,
+    has_expired,
 )
 
 OWN_FIELDS = frozenset({"id", "tenant", "state", "holder", "epoch", "version"})
@@ -123,7 +124,8 @@ class MemoryStore:
         found = [
             kept
             for kept in self._of(collection).values()
-            if _matches(kept.document, where) and not (lease_expired and not _expired(kept.document, now))
+            if _matches(kept.document, where)
+            and not (lease_expired and not has_expired(kept.document.lease_until, now))
         ]
         if len(found) > 1:
             found.sort(key=lambda kept: kept.document.id)
@@ -312,17 +314,13 @@ def _sortable(value: Any) -> tuple[bool, Any]:
     return value is not None, value if value is not None else 0
 
 
-def _expired(document: Document, now: datetime.datetime) -> bool:
-    return document.lease_until is not None and document.lease_until < now
-
-
 def _holds(document: Document, expect: Expect, lease: Lease | None, now: datetime.datetime) -> bool:
     states = [expect.state] if isinstance(expect.state, str) else expect.state
     return not (
         (states is not None and document.state not in states)
         or (expect.epoch is not None and document.epoch != expect.epoch)
         or (expect.version is not None and document.version != expect.version)
-        or (expect.lease_expired and not _expired(document, now))
+        or (expect.lease_expired and not has_expired(document.lease_until, now))
         or (lease is not None and lease.renew and document.holder != lease.holder)
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from aima_common.contracts.codec import dumps, loads
 from aima_common.ports.bus import Record
-from aima_common.ports.documents import Change, Expect, Insert, Lease, Range, Where
+from aima_common.ports.documents import LONGEST_LEASE_SECONDS, Change, Expect, Insert, Lease, Range, Where
 from aima_common.ports.search import Hit, Passage
 
 Stage = dict[str, Any]
@@ -70,7 +70,9 @@ def _condition(wanted: Any) -> Any:
 
 def _expired() -> dict[str, Any]:
     # The first half excludes documents without a lease (null sorts below every time) and uses the index.
-    return {"lease_until": {"$type": "date"}, "$expr": {"$lt": ["$lease_until", "$$NOW"]}}
+    latest = {"$add": ["$$NOW", round(1000 * LONGEST_LEASE_SECONDS)]}
+    run_out = {"$or": [{"$lt": ["$lease_until", "$$NOW"]}, {"$gt": ["$lease_until", latest]}]}
+    return {"lease_until": {"$type": "date"}, "$expr": run_out}
 
 
 def ordering(order: Sequence[str]) -> list[tuple[str, int]]:

@@ -15,6 +15,11 @@ from aima_common.ports.bus import Record
 Body = Mapping[str, Any]
 
 
+LONGEST_LEASE_SECONDS = 120.0
+"""Nobody takes a lease for longer. One that ends later than so from now was taken before the store's clock was set
+back, and has run out: else what a dead process held would stay held for as long as the clock was set back by."""
+
+
 @dataclass(frozen=True)
 class Document:
     """A document as it was read: what every document has, and its own body."""
@@ -49,7 +54,8 @@ class Expect:
     epoch: int | None = None
     version: int | None = None
     lease_expired: bool = False
-    """Only when its lease has run out by the store's clock."""
+    """Only when its lease has run out by the store's clock, or ends later than any lease taken now could: that clock
+    was set back."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,13 @@ class HistoryLine:
     inbox: str | None
     at: datetime.datetime
     lease_until: datetime.datetime | None
+
+
+def has_expired(lease_until: datetime.datetime | None, now: datetime.datetime) -> bool:
+    """Tell whether a lease that was taken until `lease_until` binds nobody any more; both by the store's clock."""
+    if lease_until is None:
+        return False
+    return lease_until < now or (lease_until - now).total_seconds() > LONGEST_LEASE_SECONDS
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from aima_common.collections import BY_NAME, COLLECTIONS, Collection
 from aima_common.contracts.codec import dumps
-from aima_common.ports.documents import Range, Where
+from aima_common.ports.documents import LONGEST_LEASE_SECONDS, Range, Where
 
 COLUMNS = "id, tenant, state, epoch, version, holder, lease_until, body"
 """What a document is read from."""
@@ -189,12 +189,13 @@ def condition(collection: str, where: Where) -> tuple[str, list[Any]]:
 
 
 def selection(
-    collection: str, where: Where, order: Sequence[str], *, lease_until_before: float | None = None
+    collection: str, where: Where, order: Sequence[str], *, expired_at: float | None = None
 ) -> tuple[str, list[Any]]:
     """Write the query for documents that match, and its values but for the last, the limit."""
     clause, values = condition(collection, where)
-    if lease_until_before is not None:
-        clause, values = f"{clause} AND lease_until < ?", [*values, lease_until_before]
+    if expired_at is not None:
+        clause = f"{clause} AND (lease_until < ? OR lease_until > ?)"
+        values = [*values, expired_at, expired_at + LONGEST_LEASE_SECONDS]
     keys = [(column(collection, field.removeprefix("-")), field.startswith("-")) for field in (*order, "id")]
     ordered = ", ".join(f"{name} DESC" if descending else name for name, descending in keys)
     query = f"SELECT {COLUMNS} FROM {table(collection)} WHERE {clause} ORDER BY {ordered} LIMIT ?"  # noqa: S608

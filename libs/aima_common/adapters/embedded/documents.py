@@ -26,6 +26,7 @@ from aima_common.ports.documents import (
     Outcome,
     Transitioned,
     Where,
+    has_expired,
 )
 
 
@@ -74,8 +75,8 @@ class SqliteDocuments:
         lease_expired: bool = False,
     ) -> Sequence[Document]:
         """Read the documents that match."""
-        before = self._clock() if lease_expired else None
-        query, values = tables.selection(collection, where, order, lease_until_before=before)
+        now = self._clock() if lease_expired else None
+        query, values = tables.selection(collection, where, order, expired_at=now)
         rows = await self._database.read(lambda c: c.execute(query, [*values, limit]).fetchall())
         return [_document(row) for row in rows]
 
@@ -163,7 +164,7 @@ class SqliteDocuments:
             return False
         if expect.version is not None and document.version != expect.version:
             return False
-        if expect.lease_expired and not (document.lease_until and document.lease_until.timestamp() < now):
+        if expect.lease_expired and not has_expired(document.lease_until, _time(now)):
             return False
         return not (lease and lease.renew and document.holder != lease.holder)
 
