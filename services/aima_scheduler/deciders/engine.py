@@ -5,17 +5,19 @@ not carry a decision out says so with `withdraw` or `ended`. A shape that fits n
 freed that it could fit on, so that a saturated fleet costs nothing.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from aima_common.contracts.media import Priority
-from aima_scheduler.deciders import placement, reservation
+from aima_scheduler.deciders import placement, preemption, reservation
 from aima_scheduler.deciders.fairness import Amounts, Usage
 from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Job, Machine, Mode, Placement, Shape, Shortfall, Slot
 from aima_scheduler.deciders.ordering import USUAL, Ordering
 from aima_scheduler.deciders.placement import DEFAULT_PRICES, Data, Prices
-from aima_scheduler.deciders.queue import Key, Waiting
+from aima_scheduler.deciders.preemption import Lost, Preempt, Preemption, Spending, Victim, Way, since_start
+from aima_scheduler.deciders.queue import Key, Waiting, place_of
 from aima_scheduler.deciders.reservation import Reservation, Running
 from aima_scheduler.deciders.rooms import fits
 from aima_scheduler.deciders.round import Round
@@ -44,6 +46,8 @@ class Settings:
     """Every so many placements one is for the job that has waited for longest, where that is too long; 0: never."""
     head_blocks: bool = False
     """Whether nobody overtakes a job that has to wait; for comparison."""
+    preemption: Preemption | None = None
+    """Who may make whom give way, where `Engine.preempt` is asked; None: nobody, as in the founding document."""
 
 
 SEED_RULES = Settings(
@@ -83,6 +87,8 @@ class Engine:
         self._unfilled: set[str] = set()
         """Reservations whose machines nobody has looked at since something changed."""
         self._placed = 0
+        self.spending = Spending()
+        """Work that was lost lately because jobs gave way."""
         for machine in machines:
             self.machine_added(machine)
 
@@ -182,6 +188,26 @@ class Engine:
         self._reserve(now)
         decisions += self._backfill(now)
         return decisions
+
+    def preempt(self, now: float, lost: Lost = since_start) -> list[Preempt]:
+        """Let blocked jobs start in the room of less urgent ones, which wait again; to be asked after `decide`.
+
+        `lost` tells what it costs that a job gives way. Nobody does so for a job that will start sooner than that by
+        itself, nor on a machine that is kept free for a job before it.
+        """
+        rule = self.settings.preemption
+        if rule is None:
+            return []
+        now, tried = self.waiting.advance(now), set[str]()
+        done: list[Preempt] = []
+        on: dict[str, list[Victim]] | None = None
+        while (job := self._first_that_may_preempt(rule, tried, now)) is not None:
+            tried.add(job.id)
+            on = preemption.candidates(rule, self.running.values(), lost, now) if on is None else on
+            if (way := self._way_for(job, on, rule, now)) is not None:
+                on[way.slot.machine] = [one for one in on[way.slot.machine] if one not in way.victims]
+                done.append(self._give_way(job, way, now))
+        return done
 
     def blocked_by(self, shape: Shape) -> Shortfall | None:
         """Tell what a shape that is parked lacks, or None where it is not parked."""
@@ -338,6 +364,45 @@ class Engine:
         if kept is not None:
             self._withholding.release(job_id)
             self._freed({machine for machine in kept.machines if machine in self.fleet})
+
+    # ---------------------------------------------------------------------------------- giving way
+
+    def _first_that_may_preempt(self, rule: Preemption, tried: Collection[str], now: float) -> Job | None:
+        """Give the first job of the classes that may preempt, of those that were not tried."""
+        lanes = [lane for shape in self.waiting.shapes() if shape.members == 1 for lane in self.waiting.lanes(shape)]
+        heads = [lane.best(self.settings.ordering, now) for lane in lanes if lane.priority in rule.preempting]
+        # The others of a lane wait behind its first.
+        untried = [head for head in heads if head is not None and head[1].id not in tried]
+        patient = [head for head in untried if now - head[1].queued_at >= rule.patience]
+        return min(patient, key=lambda pair: pair[0])[1] if patient else None
+
+    def _way_for(self, job: Job, on: Mapping[str, Sequence[Victim]], rule: Preemption, now: float) -> Way | None:
+        kept = self._reservations.get(job.id)
+        own = (
+            [preemption.free_room(self.fleet.machine(one), self.runs_on(one)) for one in kept.machines] if kept else []
+        )
+        if any(fits(room, job.shape) for room in own) or placement.find(self.fleet, job.shape) is not None:
+            return None  # it starts with the next decisions
+        mine = place_of(job, self.settings.ordering, now)
+        before = [one for one in self._reservations.values() if place_of(one.job, self.settings.ordering, now) < mine]
+        closed = {machine for one in before for machine in one.machines}
+        most = rule.budget - self.spending.within_the_hour(now)
+        way = preemption.cheapest_way(self.fleet, job.shape, on, self.runs_on, most, closed=closed)
+        planned = kept or reservation.plan(self.fleet, job, self.runs_on, now)
+        wait = planned.at - now if planned else math.inf
+        return way if way is not None and way.cost < wait else None
+
+    def _give_way(self, job: Job, way: Way, now: float) -> Preempt:
+        for one in way.victims:
+            self.ended(one.running.job.id, now)
+        self._forget_reservation(job.id)
+        self._place(job, (way.slot,), now)
+        for one in way.victims:
+            self.waiting.add(replace(one.running.job, preempted=one.running.job.preempted + 1))
+        self._unfilled.update(self._reservations)
+        self.spending.add(now, way.cost)
+        victims = tuple(one.running.job.id for one in way.victims)
+        return Preempt(job.id, (way.slot,), victims, way.cost)
 
     # ---------------------------------------------------------------------------------- bookkeeping
 

@@ -59,7 +59,9 @@ class Job:
     longest: float | None = None
     """How long it may run at most, or does nine times out of ten; reservations rely on it."""
     checkpointable: bool = False
-    """Whether it can be stopped and goes on later where it was."""
+    """Whether it may be stopped and taken up again; what it did since its last checkpoint, or its start, is lost."""
+    preempted: int = 0
+    """How often it gave way to a more urgent job."""
     data_location: str | None = None
     """Where its input lies."""
     data_bytes: int = 0

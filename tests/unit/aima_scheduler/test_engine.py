@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -13,6 +14,8 @@ from aima_scheduler.deciders import placement
 from aima_scheduler.deciders.engine import SEED_RULES, Engine, Settings, Unschedulable
 from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Gpu, Job, Machine, Placement, Shape, Slot
+from aima_scheduler.deciders.preemption import HOUR_SECONDS, Preempt, Preemption
+from aima_scheduler.deciders.rooms import fits
 from aima_scheduler.deciders.scoring import Scoring
 
 T4, A100 = Gpu("T4", 16_384), Gpu("A100", 81_920)
@@ -20,6 +23,7 @@ SMALL, WIDE, ON_GPU = Shape(1000, 1024), Shape(4000, 4096), Shape(1000, 1024, gp
 HALF, GANG = Shape(500, 512, gpu_count=1, gpu_milli=500), Shape(2000, 1024, members=3)
 NEVER = Shape(1000, 1024, gpu_count=1, gpu_types=("H100",))
 SHAPES = (SMALL, WIDE, ON_GPU, HALF, GANG)
+PREEMPTIONS = (None, Preemption(patience=0), Preemption(budget=40, patience=1, most_times=1))
 MACHINES = (Machine("a", 4000, 8192), Machine("b", 4000, 8192), Machine("g", 4000, 16_384, (T4, A100)))
 
 
@@ -230,23 +234,37 @@ class Heart(RuleBasedStateMachine):
 
     names = Bundle("names")
 
-    @initialize(reservations=st.integers(0, 2), fair=st.booleans(), scoring=st.sampled_from(list(Scoring)))
-    def begin(self, reservations: int, fair: bool, scoring: Scoring) -> None:
-        self.engine = Engine(Settings(reservations=reservations, fair=fair, scoring=scoring))
+    @initialize(reservations=st.integers(0, 2), fair=st.booleans(), scoring=st.sampled_from(list(Scoring)),
+                preemption=st.sampled_from(PREEMPTIONS))  # fmt: skip
+    def begin(self, reservations: int, fair: bool, scoring: Scoring, preemption: Preemption | None) -> None:
+        settings = Settings(reservations=reservations, fair=fair, scoring=scoring, preemption=preemption)
+        self.engine, self.lost = Engine(settings), list[tuple[float, float]]()
         self.reference, self.where, self.now = Reference(), {}, 0.0  # type: tuple[Reference, dict[str, Placement], float]
 
     @rule(target=names, shape=st.sampled_from(SHAPES), priority=st.sampled_from(list(Priority)),
           left=st.one_of(st.none(), st.floats(-100, 9_000)), estimate=st.one_of(st.none(), st.floats(1, 900)),
-          tenant=st.sampled_from("xyz"))  # fmt: skip
+          tenant=st.sampled_from("xyz"), again=st.sampled_from([True, True, False]))  # fmt: skip
     def submit(
-        self, shape: Shape, priority: Priority, left: float | None, estimate: float | None, tenant: str
+        self, shape: Shape, priority: Priority, left: float | None, estimate: float | None, tenant: str, again: bool
     ) -> object:
         name = f"job-{len(self.reference.jobs)}"
         deadline = None if left is None else self.now + left
-        one = Job(name, tenant, priority, shape, self.now, deadline, estimate)
+        one = Job(name, tenant, priority, shape, self.now, deadline, estimate, checkpointable=again)
         self.engine.submit(one)
         self.reference.jobs[name], self.reference.state[name] = one, "waiting"
         return multiple(name)
+
+    @rule(target=names, shape=st.sampled_from([WIDE, ON_GPU, SMALL]), urgent=st.sampled_from([SMALL, WIDE, ON_GPU]))
+    @precondition(lambda self: self.reference.machines)
+    def a_critical_job_comes_when_all_is_full_of_batch_jobs(self, shape: Shape, urgent: Shape) -> object:
+        crowd = [self.submit(shape, Priority.BATCH, None, 900.0, "x", again=True) for _ in range(8)]
+        self.decide(None)
+        self.now += 1.0
+        last = self.submit(urgent, Priority.CRITICAL, None, None, "y", again=True)
+        self.decide(None)
+        self.now += 1.0
+        self.preempt()
+        return multiple(*(one.values[0] for one in (*crowd, last)))
 
     @rule(name=names)
     def withdraw(self, name: str) -> None:
@@ -264,8 +282,7 @@ class Heart(RuleBasedStateMachine):
 
     @rule(name=names, priority=st.sampled_from(list(Priority)))
     def change(self, name: str, priority: Priority) -> None:
-        old = self.reference.jobs[name]
-        new = Job(name, old.tenant, priority, old.shape, old.queued_at, old.deadline, old.estimate)
+        new = replace(self.reference.jobs[name], priority=priority)
         if name in self.engine.waiting:
             self.engine.change(new)
             self.reference.jobs[name] = new
@@ -294,6 +311,41 @@ class Heart(RuleBasedStateMachine):
             self.reference.state[one.job] = "running" if isinstance(one, Placement) else "refused"
             if isinstance(one, Placement):
                 self.where[one.job] = one
+
+    @rule()
+    @precondition(lambda self: self.reference.machines)
+    def preempt(self) -> None:
+        running = {one.job.id: one for one in self.engine.running.values()}
+        for one in self.engine.preempt(self.now):
+            assert self.reference.state[one.job] == "waiting"
+            self.where[one.job] = Placement(one.job, one.slots)
+            self.check_victims(one)
+            for name in one.victims:
+                self.reference.state[name] = "waiting"
+                self.reference.jobs[name] = replace(running[name].job, preempted=running[name].job.preempted + 1)
+            self.reference.state[one.job] = "running"
+
+    def check_victims(self, one: Preempt) -> None:
+        rule, now = self.engine.settings.preemption, max(self.now, self.engine.waiting.advance(self.now))
+        assert rule is not None
+        assert self.reference.jobs[one.job].priority in rule.preempting
+        free = self.reference.free(self.where)
+        (slot,) = one.slots
+        assert not fits(free.free(slot.machine), self.reference.jobs[one.job].shape), "it would fit as it is"
+        for name in one.victims:
+            victim = self.reference.jobs[name]
+            assert self.reference.state[name] == "running"
+            assert victim.checkpointable
+            assert victim.priority in rule.preempted
+            assert victim.preempted < rule.most_times
+            free.release(victim.shape, self.where[name].slots)
+        for name in one.victims:
+            free.take(self.reference.jobs[name].shape, self.where[name].slots)
+            assert not fits(free.free(slot.machine), self.reference.jobs[one.job].shape), f"{name} goes in vain"
+            free.release(self.reference.jobs[name].shape, self.where[name].slots)
+        free.take(self.reference.jobs[one.job].shape, one.slots)  # raises where there is no room
+        self.lost.append((now, one.cost))
+        assert sum(cost for at, cost in self.lost if at > now - HOUR_SECONDS) <= rule.budget + 1e-6
 
     @invariant()
     def nothing_is_lost_or_doubled_and_what_is_taken_is_what_runs(self) -> None:
