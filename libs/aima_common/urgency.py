@@ -4,7 +4,8 @@ Pure: the time is passed in. All times are aware UTC, all durations seconds.
 """
 
 import datetime
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from aima_common.contracts.media import Priority
 
@@ -51,3 +52,31 @@ def effective_priority(
     """Tell how urgent a job is; the higher goes first."""
     waited = (now - submitted_at).total_seconds()
     return WEIGHTS[priority] * wait_factor(waited) * deadline_factor(deadline, now, mode)
+
+
+def urgency_of(body: Mapping[str, Any], now: datetime.datetime) -> float:
+    """Tell how urgent a job is by its document.
+
+    What cannot be read there counts as what is usual (normal, new, without a deadline): one document that says nonsense
+    must not keep anybody from putting all the others in order.
+    """
+    submitted = readable_time(body.get("submitted_at")) or now
+    return effective_priority(_class_of(body), submitted, readable_time(body.get("deadline")), now)
+
+
+def readable_time(said: object) -> datetime.datetime | None:
+    """Read an aware time in ISO 8601; None for anything else."""
+    if not isinstance(said, str):
+        return None
+    try:
+        time = datetime.datetime.fromisoformat(said)
+    except ValueError:
+        return None
+    return time if time.utcoffset() is not None else None
+
+
+def _class_of(body: Mapping[str, Any]) -> Priority:
+    try:
+        return Priority(str(body.get("priority")))
+    except ValueError:
+        return Priority.NORMAL

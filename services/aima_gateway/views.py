@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aima_common.collections import RUN_TERMINAL
-from aima_common.contracts.media import Priority
+from aima_common.jobs import errors_of
 from aima_common.ports.documents import Document
 from aima_common.problems import FieldError
-from aima_common.urgency import effective_priority
+from aima_common.urgency import readable_time, urgency_of
 
 
 def newest_runs(runs: Iterable[Document]) -> dict[str, Document]:
@@ -153,8 +153,8 @@ def job_view(job: Document) -> dict[str, Any]:
         **{field: body.get(field) for field in fields},
         "segment": body["segment"]["index"] if body.get("segment") else None,
         **{name: body.get(name) for name in ("submitted_at", "claimed_at", "finished_at")},
-        "attempts": body["attempts"],
-        "errors": [{name: error.get(name) for name in ("at", "code", "reason")} for error in body["errors"]],
+        "attempts": body.get("attempts", 0),
+        "errors": [{name: error.get(name) for name in ("at", "code", "reason")} for error in errors_of(job)],
     }
 
 
@@ -182,7 +182,7 @@ def explain(
     ranked = by_urgency(rivals, now)
     ahead = next((place for place, rival in enumerate(ranked) if rival.id == job.id), 0)
     reasons = []
-    start = datetime.datetime.fromisoformat(job.body["not_before"])
+    start = readable_time(job.body.get("not_before")) or now
     if start > now:
         reasons.append(f"it is tried again at {start.isoformat()} after a failure")
     if ahead:
@@ -195,12 +195,12 @@ def explain(
 
 def by_urgency(jobs: Iterable[Document], now: datetime.datetime) -> list[Document]:
     """Put jobs in the order of their classes, waits and deadlines, as far as that can be told without the scheduler."""
-    return sorted(jobs, key=lambda job: (-_urgency(job, now), job.body["submitted_at"], job.id))
+    return sorted(jobs, key=lambda job: (-urgency_of(job.body, now), str(job.body.get("submitted_at")), job.id))
 
 
 def queued_job_view(job: Document, place: Mapping[str, Any], now: datetime.datetime) -> dict[str, Any]:
     """Show a job that waits for a machine; `place` is what the scheduler says of it, empty where it says nothing."""
-    waited = now - datetime.datetime.fromisoformat(job.body["submitted_at"])
+    waited = now - (readable_time(job.body.get("submitted_at")) or now)
     return {
         "job": job.id,
         **{name: job.body.get(name) for name in ("analyzer", "medium", "priority", "deadline", "submitted_at")},
@@ -239,12 +239,5 @@ _WHY = {
 
 
 def _why(job: Document) -> str:
-    errors = job.body["errors"]
+    errors = errors_of(job)
     return f"{_WHY[job.state]}: {errors[-1]['reason']}" if errors else _WHY[job.state]
-
-
-def _urgency(job: Document, now: datetime.datetime) -> float:
-    body = job.body
-    deadline = datetime.datetime.fromisoformat(body["deadline"]) if body["deadline"] else None
-    submitted = datetime.datetime.fromisoformat(body["submitted_at"])
-    return effective_priority(Priority(body["priority"]), submitted, deadline, now)

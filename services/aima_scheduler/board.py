@@ -4,20 +4,19 @@ The store is right, always: what stands on the board is put there from documents
 say something else.
 """
 
-import datetime
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from aima_common.contracts.media import Confidentiality, Priority
+from aima_scheduler import reading
 from aima_scheduler.deciders.engine import Engine, Settings, Unschedulable
 from aima_scheduler.deciders.explain import placement_reason
-from aima_scheduler.deciders.model import Gpu, Job, Machine, Placement, Shape, Slot
+from aima_scheduler.deciders.model import Job, Machine, Placement, Shape, Slot
 from aima_scheduler.deciders.reservation import slot_on
-
-MIB = 1 << 20
+from aima_scheduler.reading import NonsenseError
 
 QUEUE_AHEAD = 2
 """Jobs per machine that may be placed beyond its cores, so that a finishing worker finds the next at once."""
@@ -33,6 +32,8 @@ EXPLAINED_MACHINES = 64
 
 NOTHING = Shape(0, 0)
 
+Read = TypeVar("Read")
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -41,6 +42,10 @@ class Facts:
     id: str
     tenant: str
     body: Mapping[str, Any]
+
+
+Nonsense = Mapping[str, str]
+"""Documents that say what cannot be meant, by their ids, with what that is."""
 
 
 @dataclass
@@ -77,10 +82,16 @@ class Board:
         self._claimed: dict[str, tuple[str, float]] = {}
         """Jobs that are worked on: by which analyzer, and since when."""
 
-    def set_machines(self, found: Iterable[Facts], now: float) -> None:
-        """Have these machines, and no others."""
-        wanted = {one.id: machine_of(one) for one in found}
-        for name in [name for name, known in self._machines.items() if wanted.get(name) != known]:
+    def set_machines(self, found: Iterable[Facts], now: float) -> Nonsense:
+        """Have these machines, and no others; tell of those that say nonsense, and are none therefore."""
+        wanted, nonsense = sorted_out(found, machine_of)
+        gone = [name for name, known in self._machines.items() if wanted.get(name) != known]
+        if gone:
+            # Nothing waits meanwhile: a machine that only changed is gone for a moment, and whoever fits nowhere
+            # else must not be told that it will never run. `set_waiting` follows.
+            for job in list(self.engine.waiting):
+                self.engine.withdraw(job.id)
+        for name in gone:
             for lost in self.engine.machine_removed(name, now):
                 self._beyond.pop(lost.id, None)
             del self._machines[name]
@@ -88,30 +99,39 @@ class Board:
             if name not in self._machines:
                 self.engine.machine_added(machine)
                 self._machines[name] = machine
+        return nonsense
 
-    def set_running(self, found: Sequence[Facts], now: float) -> None:
-        """Have these jobs on their machines, and no others."""
+    def set_running(self, found: Sequence[Facts], now: float) -> Nonsense:
+        """Have these jobs on their machines, and no others; tell of those that say nonsense, and take no room."""
         known = {one.id for one in found}
         for name in [name for name in self.engine.running if name not in known]:
             self._ended(name, now)
-        for one in found:
-            if one.id not in self.engine.running and one.body["machine"] in self._machines:
+        here = [one for one in found if one.body.get("machine") in self._machines]
+        jobs, nonsense = sorted_out([one for one in here if one.id not in self.engine.running], self.job_of)
+        began, unclear = sorted_out(here, _claimed_at)
+        for one in here:
+            if one.id in jobs:
                 self.engine.withdraw(one.id)
-                self._adopt(self.job_of(one), one)
-            if (since := _seconds(one.body.get("claimed_at"))) is not None:
+                self._adopt(jobs[one.id], one, began.get(one.id))
+            if (since := began.get(one.id)) is not None:
                 self._claimed[one.id] = str(one.body.get("analyzer")), since
+        return {**unclear, **nonsense}
 
-    def set_waiting(self, found: Sequence[Facts]) -> None:
-        """Let these jobs wait, and no others."""
-        wanted = {one.id: self.job_of(one) for one in found if one.id not in self.engine.running}
+    def set_waiting(self, found: Sequence[Facts], now: float = math.inf) -> Nonsense:
+        """Let these jobs wait, and no others; tell of those that say nonsense, and do not wait therefore.
+
+        Who says to have come later than `now` has come now: a clock was ahead, or went back meanwhile.
+        """
+        wanted, nonsense = sorted_out((one for one in found if one.id not in self.engine.running), self.job_of)
         for job in [job for job in self.engine.waiting if job.id not in wanted]:
             self.engine.withdraw(job.id)
         for name, job in wanted.items():
             before = self.engine.waiting.get(name)
             if before is None:
-                self.engine.submit(job)
+                self.engine.submit(job if job.queued_at <= now else replace(job, queued_at=now))
             elif (before.priority, before.deadline, before.shape) != (job.priority, job.deadline, job.shape):
                 self.engine.change(job)
+        return nonsense
 
     def decide(self, now: float) -> list[Placement | Unschedulable]:
         """Say what goes where; whoever cannot carry that out says so with `undo`."""
@@ -133,36 +153,28 @@ class Board:
         self._beyond.pop(job_id, None)
 
     def job_of(self, facts: Facts) -> Job:
-        """Read a job's document."""
+        """Read a job's document; raise `NonsenseError`."""
         body = facts.body
         expected = self.paces.expected(str(body.get("analyzer")))
         return Job(
             facts.id,
             facts.tenant,
-            Priority(body["priority"]),
+            reading.priority(body),
             self._shape_of(body),
-            _seconds(body["submitted_at"]) or 0.0,
-            _seconds(body["deadline"]),
+            reading.seconds(body, "submitted_at") or 0.0,
+            reading.seconds(body, "deadline"),
             estimate=expected[0] if expected else None,
             longest=expected[1] if expected else None,
         )
 
     def _shape_of(self, body: Mapping[str, Any]) -> Shape:
-        needs = body["needs"]
         # CPU is soft: a laptop never refuses a film (model.md, "States").
         most = max((one.cpu_milli for one in self._machines.values()), default=0) - 1000 * QUEUE_AHEAD
-        cpu = round(1000 * float(needs.get("cpus", 1)))
-        return Shape(
-            cpu_milli=min(cpu, most) if most > 0 else cpu,
-            memory_mib=_mib(needs.get("memory_bytes", 0)),
-            gpu_count=int(needs.get("gpus", 0)),
-            gpu_memory_mib=_mib(needs.get("gpu_memory_bytes", 0)),
-            gpu_types=tuple(needs.get("gpu_types", ())),
-            locations=allowed_locations(str(body.get("confidentiality", ""))),
-        )
+        locations = allowed_locations(str(body.get("confidentiality", "")))
+        return reading.shape(body, most if most > 0 else None, locations)
 
-    def _adopt(self, job: Job, facts: Facts) -> None:
-        began = _seconds(facts.body.get("claimed_at")) or float(facts.body.get("placed_at") or 0.0)
+    def _adopt(self, job: Job, facts: Facts, claimed_at: float | None) -> None:
+        began = claimed_at or placed_at(facts.body) or 0.0
         machine = str(facts.body["machine"])
         slot = slot_on(self.engine.fleet, machine, job.shape)
         if slot is not None:
@@ -203,12 +215,14 @@ class Board:
 
 
 def machine_of(facts: Facts) -> Machine:
-    """Read a machine's document; what may be placed ahead of its cores counts as cores."""
-    body = facts.body
-    gpus = tuple(Gpu(str(gpu.get("name", "")), _mib(gpu.get("memory_bytes", 0))) for gpu in body.get("gpus", []))
-    cores = max(float(body["cpus"]), 1.0) + QUEUE_AHEAD
-    location, cost = str(body.get("location", "local")), float(body.get("cost_per_hour", 0.0))
-    return Machine(facts.id, round(1000 * cores), _mib(body["memory_bytes"]), gpus, location, cost)
+    """Read a machine's document; what may be placed ahead of its cores counts as cores. Raise `NonsenseError`."""
+    return reading.machine(facts.id, facts.body, QUEUE_AHEAD)
+
+
+def placed_at(body: Mapping[str, Any]) -> float | None:
+    """Tell when a job was placed, s; None where its document does not say so."""
+    said = body.get("placed_at")
+    return float(said) if isinstance(said, int | float) and math.isfinite(said) else None
 
 
 def allowed_locations(confidentiality: str) -> tuple[str, ...]:
@@ -216,9 +230,16 @@ def allowed_locations(confidentiality: str) -> tuple[str, ...]:
     return () if confidentiality == Confidentiality.PUBLIC else ("local",)
 
 
-def _mib(size_bytes: float) -> int:
-    return -(-int(size_bytes) // MIB)
+def _claimed_at(facts: Facts) -> float | None:
+    return reading.seconds(facts.body, "claimed_at")
 
 
-def _seconds(time: object) -> float | None:
-    return datetime.datetime.fromisoformat(str(time)).timestamp() if time else None
+def sorted_out(found: Iterable[Facts], read: Callable[[Facts], Read]) -> tuple[dict[str, Read], dict[str, str]]:
+    """Read documents; tell of those that say nonsense."""
+    understood, nonsense = dict[str, Read](), dict[str, str]()
+    for one in found:
+        try:
+            understood[one.id] = read(one)
+        except NonsenseError as error:
+            nonsense[one.id] = str(error)
+    return understood, nonsense

@@ -16,8 +16,8 @@ from aima_common.errors import TransientError
 from aima_common.jobs import JobKind, Leadership, Ledger
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
-from aima_scheduler import picture
-from aima_scheduler.board import Board, Facts
+from aima_scheduler import picture, reading
+from aima_scheduler.board import Board, Facts, Nonsense, placed_at
 from aima_scheduler.deciders import explain
 from aima_scheduler.deciders.engine import Settings, Unschedulable
 from aima_scheduler.deciders.model import Placement, Shortfall
@@ -36,6 +36,9 @@ PICTURE_SECONDS = 1.0
 
 PICTURE_SHARE = 5
 """A picture that took long to draw is shown for so many times as long: whoever watches must not slow down who works."""
+
+CLOCK_BACK_SECONDS = 5.0
+"""A clock that went back by more than so was wrong before: what was decided by it is thought over anew."""
 
 WRITTEN_AT_A_TIME = 32
 """So many placements are written to the store at a time."""
@@ -64,6 +67,10 @@ class Dispatcher:
         self._picture_until = 0.0
         """Until then, by the monotonic clock, it is the newest."""
         self._drawing = asyncio.Lock()
+        self._looked_at = 0.0
+        """When it was looked last, s since the epoch."""
+        self._doubted: Nonsense = {}
+        """Machines and running jobs that said nonsense when they were looked at last, with what it was."""
 
     def wake(self) -> None:
         """Look for something to place now."""
@@ -94,11 +101,12 @@ class Dispatcher:
         waiting = await self._ledger.ready(JobKind.ANALYSE, {"machine": None}, limit=WINDOW)
         if not waiting or not await self._leadership.held():
             return 0
-        now = self._clock.now().timestamp()
+        now = self._time()
         machines = await self._documents.find("machines", {"state": "available"}, order=["id"])
-        self._board.set_machines(map(_facts, machines), now)
-        self._board.set_running([_facts(job) for job in await self._placed(machines)], now)
-        self._board.set_waiting([_facts(job) for job in waiting])
+        doubted = self._board.set_machines(map(_facts, machines), now)
+        doubted = {**doubted, **self._board.set_running([_facts(job) for job in await self._placed(machines)], now)}
+        self._doubt(doubted)
+        waiting = await self._without_nonsense(waiting, now)
         return await self._carry_out(self._board.decide(now), {job.id: job for job in waiting}, now)
 
     async def explain(self, tenant: str, job_id: str) -> Mapping[str, Any] | None:
@@ -141,6 +149,37 @@ class Dispatcher:
         # Another thread plays the future through, and everybody else goes on meanwhile.
         return await asyncio.to_thread(picture.draw, board, seen, self._board.engine.reservations, now)
 
+    def _time(self) -> float:
+        """Tell the time, s since the epoch.
+
+        The deciders' time never goes back: had the clock been ahead by a day, all that waits would stay a day older,
+        and tomorrow's deadlines missed, until that day has passed. After such a step they begin anew by the store.
+        """
+        now = self._clock.now().timestamp()
+        if now < self._looked_at - CLOCK_BACK_SECONDS:
+            log.warning("clock_went_back", seconds=round(self._looked_at - now, 1))
+            before, self._board = self._board, Board(self._board.engine.settings)
+            self._board.paces = before.paces
+        self._looked_at = now
+        return now
+
+    async def _without_nonsense(self, waiting: Sequence[Document], now: float) -> list[Document]:
+        """Let jobs wait; set those aside for good whose documents say nonsense, each with its reason."""
+        facts = [_facts(job) for job in waiting]
+        nonsense = {**self._board.set_waiting(facts, now), **_without_addressee(facts)}
+        for job in waiting:
+            if job.id in nonsense:
+                self._board.engine.withdraw(job.id)
+                await self._refuse(job, f"nobody can tell what it needs: {nonsense[job.id]}")
+        return [job for job in waiting if job.id not in nonsense]
+
+    def _doubt(self, nonsense: Nonsense) -> None:
+        """Log what is not believed, once: a machine that says nonsense gets no jobs until it says something else."""
+        for identity, reason in nonsense.items():
+            if self._doubted.get(identity) != reason:
+                log.warning("document_not_believed", document=identity, reason=reason)
+        self._doubted = nonsense
+
     async def _carry_out(
         self, decisions: Sequence[Placement | Unschedulable], jobs: Mapping[str, Document], now: float
     ) -> int:
@@ -175,7 +214,8 @@ class Dispatcher:
         now = self._clock.now().timestamp()
         found = []
         for job in await self._documents.find("jobs", wanted, limit=10_000):
-            unclaimed = job.state == "ready" and now - float(job.body.get("placed_at") or 0) > UNCLAIMED_SECONDS
+            # Placed in the future by as much: the clock went back.
+            unclaimed = job.state == "ready" and abs(now - (placed_at(job.body) or 0.0)) > UNCLAIMED_SECONDS
             # Whoever claims it in this very moment keeps it, and its room with it.
             if not unclaimed or not await self._take_back(job):
                 found.append(job)
@@ -219,6 +259,17 @@ def in_words(shortfall: Shortfall) -> str:
     """Say what a job lacks, and which machine comes nearest."""
     nearest = f"{shortfall.nearest}, which comes nearest, has {shortfall.available}" if shortfall.nearest else ""
     return f"it needs {shortfall.wanted}; {nearest or 'there is no machine'}"
+
+
+def _without_addressee(found: Sequence[Facts]) -> Nonsense:
+    """Find the jobs whose hints would reach nobody."""
+    nonsense = {}
+    for one in found:
+        try:
+            reading.check_addressee(one.body)
+        except reading.NonsenseError as error:
+            nonsense[one.id] = str(error)
+    return nonsense
 
 
 def _facts(document: Document) -> Facts:

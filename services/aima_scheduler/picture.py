@@ -5,11 +5,11 @@ A tenant sees jobs of its own by their ids; the work of others is seen only as p
 
 import heapq
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aima_scheduler.board import Board, Facts
+from aima_scheduler.board import Board, Facts, machine_of, sorted_out
 from aima_scheduler.deciders.model import Placement
 from aima_scheduler.deciders.queue import place_of
 from aima_scheduler.deciders.reservation import Reservation
@@ -80,17 +80,28 @@ class Picture:
 
 def draw(board: Board, seen: Seen, reservations: Sequence[Reservation], now: float) -> Picture:
     """Draw what was seen, on an empty board, which is used up."""
+    seen = _believed(board, seen)
     order = _set_up(board, seen, now)
     names = {job for _, job in order}
     kept = [one for one in reservations if one.job.id in names]
     return Picture(now, loads(seen), order, starts(board, now), kept)
 
 
+def _believed(board: Board, seen: Seen) -> Seen:
+    """Leave out what says nonsense: it is set aside, and the others are shown."""
+
+    def some(found: Sequence[Facts], read: Callable[[Facts], object] = board.job_of) -> list[Facts]:
+        understood, _ = sorted_out(found, read)
+        return [one for one in found if one.id in understood]
+
+    return Seen(some(seen.machines, machine_of), some(seen.working), some(seen.ahead), some(seen.waiting))
+
+
 def _set_up(board: Board, seen: Seen, now: float) -> list[tuple[str, str]]:
     """Put what was seen on the board; list tenant and job of all that wait, in their order."""
     board.set_machines(seen.machines, now)
     board.set_running([*seen.working, *seen.ahead], now)
-    board.set_waiting(seen.waiting)
+    board.set_waiting(seen.waiting, now)
     ordering = board.engine.settings.ordering
     return [(job.tenant, job.id) for job in sorted(board.engine.waiting, key=lambda job: place_of(job, ordering, now))]
 

@@ -10,7 +10,7 @@ from aima_common.contracts.media import MediumType, ObjectReference, Priority, S
 from aima_common.contracts.telling import tell
 from aima_common.errors import TransientError
 from aima_common.ids import job_id
-from aima_common.jobs import AFRESH, JobKind, Ledger, attempt, new_job
+from aima_common.jobs import AFRESH, JobKind, Ledger, attempt, errors_of, new_job
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
 from aima_scheduler import domain
@@ -68,17 +68,19 @@ class Runs:
 
     async def abandon(self, job: Document, reason: str, cause: str) -> None:
         """Give a part up and tell fusion that it is known to be missing, once per job."""
-        run = await self._documents.load("runs", job.body["run"])
+        # A document that was set aside may lack anything: where it names no run, there is nobody to tell.
+        run = await self._documents.load("runs", str(job.body.get("run")))
         if run is None or run.state in RUN_TERMINAL:
             return
-        segment = job.body["segment"]
+        segment = job.body.get("segment")
+        index = segment.get("index") if isinstance(segment, Mapping) else None
         told = m.AnalysisAbandoned(
             medium=run.body["medium"],
             run=run.id,
             job=job.id,
-            analyzer=job.body["analyzer"],
-            capability=job.body["capability"],
-            segment=segment["index"] if segment else None,
+            analyzer=str(job.body.get("analyzer")),
+            capability=str(job.body.get("capability")),
+            segment=index if isinstance(index, int) and index >= 0 else None,
             reason=reason[:500],
         )
         inbox = f"abandon-{attempt(job)}"
@@ -124,8 +126,8 @@ class Runs:
 
     async def bury(self, job: Document, cause: str) -> None:
         """Draw the conclusion from a job that will not be done; telling it again changes nothing."""
-        reason = job.body.get("reason") or (job.body["errors"][-1]["reason"] if job.body["errors"] else "")
-        reason = reason or "its workers fell silent"
+        errors = errors_of(job)
+        reason = job.body.get("reason") or (errors[-1]["reason"] if errors else "") or "its workers fell silent"
         if job.body["kind"] == JobKind.ANALYSE:
             await self.abandon(job, reason, cause)
         elif medium := job.body.get("medium"):

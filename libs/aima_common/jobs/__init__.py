@@ -6,7 +6,17 @@ claims, renews and commits · `leadership` one of several equal processes.
 
 from aima_common.jobs.failure import Failure, Verdict, after_failure
 from aima_common.jobs.leadership import Leadership
-from aima_common.jobs.ledger import AFRESH, HEARTBEAT_SECONDS, LEASE_SECONDS, Held, JobKind, Ledger, attempt, new_job
+from aima_common.jobs.ledger import (
+    AFRESH,
+    HEARTBEAT_SECONDS,
+    LEASE_SECONDS,
+    Held,
+    JobKind,
+    Ledger,
+    attempt,
+    errors_of,
+    new_job,
+)
 from aima_common.jobs.runner import Done, JobRunner
 
 __all__ = [
@@ -23,5 +33,6 @@ __all__ = [
     "Verdict",
     "after_failure",
     "attempt",
+    "errors_of",
     "new_job",
 ]

@@ -15,7 +15,7 @@ from aima_common.jobs.store_time import StoreTime
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Document, Expect, Insert, Lease
-from aima_common.urgency import effective_priority
+from aima_common.urgency import readable_time, urgency_of
 
 LEASE_SECONDS = 30.0
 """How long a job stays with a holder that says nothing (notes: reliability, 6.2)."""
@@ -28,6 +28,11 @@ COLLECTION = "jobs"
 AT_ONCE = "1970-01-01T00:00:00+00:00"
 """A new job may start at once. The time of its submission would not say so: a process whose clock is ahead of the
 store's would hold the job up by as much."""
+
+LONGEST_PAUSE_SECONDS = 600.0
+"""No failed job waits for longer before it is tried again: ten times the longest pause that is planned (spec 4.4). A
+pause that ends later than so from now was planned before the store's clock was set back, and counts for nothing: else
+the job would wait for as long as the clock was set back by."""
 
 AFRESH: Mapping[str, Any] = {"attempts": 0, "interruptions": 0, "away_since": None}
 """What is set when a job that had ended is begun again: nothing of what went before counts against it."""
@@ -119,20 +124,24 @@ def attempt(job: Document) -> str:
     An erased job that is made again has the same id and counts its epochs from 1; when it was submitted tells the two
     apart, else what the second one tells would be taken for a repetition.
     """
-    return f"{job.id}-{job.epoch}-{job.body['submitted_at']}"
+    return f"{job.id}-{job.epoch}-{job.body.get('submitted_at')}"
+
+
+def errors_of(job: Document) -> Sequence[Mapping[str, Any]]:
+    """List the errors that a job had; none where its document, of another version, has no such list."""
+    errors = job.body.get("errors")
+    return errors if isinstance(errors, list) else []
 
 
 def is_interactive(job: Document) -> bool:
     """Tell whether a job may use the interactive lane (model.md, "Processes of `aima up`")."""
-    return job.body["priority"] in {Priority.HIGH.value, Priority.CRITICAL.value}
+    return job.body.get("priority") in (Priority.HIGH.value, Priority.CRITICAL.value)
 
 
-def urgency(job: Document, now: datetime.datetime) -> float:
-    """Tell how urgent a job is (spec 4.1)."""
-    body = job.body
-    deadline = datetime.datetime.fromisoformat(body["deadline"]) if body["deadline"] else None
-    submitted = datetime.datetime.fromisoformat(body["submitted_at"])
-    return effective_priority(Priority(body["priority"]), submitted, deadline, now)
+def is_due(job: Document, now: datetime.datetime) -> bool:
+    """Tell whether a ready job may start, by the store's time; one that does not say from when on may."""
+    start = readable_time(job.body.get("not_before"))
+    return start is None or start <= now or (start - now).total_seconds() > LONGEST_PAUSE_SECONDS
 
 
 class Ledger:
@@ -164,9 +173,13 @@ class Ledger:
         if len(found) > limit:
             # Class by class: a thousand old batch jobs must not hide one new critical job behind the limit.
             found = [job for priority in Priority for job in await self._of_class(priority, wanted, limit)]
+        return await self.due(found)
+
+    async def due(self, found: Sequence[Document]) -> list[Document]:
+        """Choose those of some ready jobs that may start now, the most urgent first; ties go by age, then id."""
         now = await self._time.now()
-        due = [job for job in found if datetime.datetime.fromisoformat(job.body["not_before"]) <= now]
-        return sorted(due, key=lambda job: (-urgency(job, now), job.body["submitted_at"], job.id))
+        due = [job for job in found if is_due(job, now)]
+        return sorted(due, key=lambda job: (-urgency_of(job.body, now), str(job.body.get("submitted_at")), job.id))
 
     async def _of_class(self, priority: Priority, wanted: Mapping[str, Any], limit: int) -> Sequence[Document]:
         of_class = {**wanted, "priority": priority.value}
@@ -227,12 +240,12 @@ class Ledger:
 
     async def fail(self, held: Held, failure: Failure, outbox: Mapping[str, Sequence[Record]]) -> Verdict:
         """End an attempt that failed; `outbox` gives the messages to send for each state it may go to."""
-        verdict = after_failure(held.body["attempts"], failure, self._rng)
+        verdict, pause = after_failure(held.body["attempts"], failure, self._rng), LONGEST_PAUSE_SECONDS
         now = await self._time.now()
         error = {"at": now.isoformat(), "code": failure.code, "reason": failure.reason[:500], "epoch": held.epoch}
         fields = {
-            "errors": [*held.body["errors"], error][-KEPT_ERRORS:],
-            "not_before": (now + datetime.timedelta(seconds=verdict.delay_seconds)).isoformat(),
+            "errors": [*errors_of(held.document), error][-KEPT_ERRORS:],
+            "not_before": (now + datetime.timedelta(seconds=min(verdict.delay_seconds, pause))).isoformat(),
             "machine": None,
             # Any other end of an attempt shows that the servers were there.
             "away_since": (held.body.get("away_since") or now.isoformat()) if failure.by_server else None,
@@ -280,7 +293,7 @@ class Ledger:
 
     async def _free(self, job: Document, expect: Expect, *, interrupted: bool = False) -> Document | None:
         used, most = ("interruptions", MAX_INTERRUPTIONS) if interrupted else ("attempts", MAX_ATTEMPTS)
-        spent = job.body[used] >= most
+        spent = job.body.get(used, 0) >= most
         now = await self._time.now()
         code = "interrupted" if interrupted else "lease_expired"
         error = {"at": now.isoformat(), "code": code, "reason": f"holder {job.holder} fell silent", "epoch": job.epoch}
@@ -288,7 +301,7 @@ class Ledger:
             state="dead" if spent else "ready",
             # An interruption of the whole process says little about this job.
             add={"attempts": -1, "interruptions": 1} if interrupted else {},
-            set={"machine": None, "errors": [*job.body["errors"], error][-KEPT_ERRORS:]},
+            set={"machine": None, "errors": [*errors_of(job), error][-KEPT_ERRORS:]},
         )
         done = await self._documents.transition(COLLECTION, job.id, expect=expect, change=change, release=True)
         return done.document if done.applied else None

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from aima_scheduler.board import MIB, QUEUE_AHEAD, Board, Facts, Paces, allowed_locations
+from aima_scheduler.board import QUEUE_AHEAD, Board, Facts, Paces, allowed_locations
 from aima_scheduler.deciders.engine import Unschedulable
 from aima_scheduler.deciders.model import Placement
+from aima_scheduler.reading import MIB
 
 GIB = 1 << 30
 START = "2026-11-25T08:00:00+00:00"
