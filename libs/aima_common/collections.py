@@ -15,6 +15,8 @@ class Collection:
     unique: tuple[tuple[str, ...], ...] = ()
     ordered: tuple[tuple[str, ...], ...] = ()
     """Fields that are searched together: by the first and the state, then by the others in this order."""
+    some: tuple[tuple[str, ...], ...] = ()
+    """The same, of those documents alone that have a text in the last of these fields: where few have, it costs little."""
     history: bool = True
     """Whether every transition leaves a line; not where numbers change every second and nobody asks how they did."""
 
@@ -25,8 +27,8 @@ RUN_STATES = ("accepted", "preparing", "analysing", "fusing", "analysed", "rejec
 RUN_TERMINAL = ("analysed", "rejected", "failed", "cancelled", "erased")
 
 COLLECTIONS: tuple[Collection, ...] = (
-    Collection("cases", "upload", ("open", "cancelled"), ("name", "created_at")),
-    Collection("uploads", "upload", ("open", "complete", "aborted"), ("case", "idempotency_key")),
+    Collection("cases", "upload", ("open", "cancelled"), ("name", "created_at"), history=False),
+    Collection("uploads", "upload", ("open", "complete", "aborted"), ("case", "idempotency_key"), history=False),
     # What a tenant uploaded on a day is counted by when it was accepted.
     Collection("items", "upload", ("accepted", "cancelled", "erased"), ("case", "medium", "ordinal", "accepted_at")),
     Collection("media", "upload", ("stored", "erased"), ("sha256",)),
@@ -38,20 +40,25 @@ COLLECTIONS: tuple[Collection, ...] = (
         "the service of the job's kind",
         JOB_STATES,
         ("medium", "submitted_at"),
-        # The oldest ready jobs of a kind and class are found at once, however many wait.
-        ordered=(("kind", "priority", "submitted_at", "id", "machine", "lane"),),
+        # However many wait, these are found at once: the oldest ready jobs of a kind and class, the oldest of each tenant,
+        # and those whose deadline is nearest.
+        ordered=(
+            ("kind", "priority", "submitted_at", "id", "machine", "lane"),
+            ("kind", "priority", "tenant", "submitted_at", "id"),
+        ),
+        some=(("kind", "priority", "deadline"),),
     ),
     Collection("analyzers", "analysis", ("available", "unavailable"), ("capability",)),
     Collection("pictures", "fusion", ("gathering", "complete", "erased"), ("medium",)),
     Collection("relations", "fusion", ("near_duplicate", "erased"), ("medium", "other")),
     Collection("entities", "fusion", ("current", "erased"), ("kind", "name", "ordinal")),
     Collection("appearances", "fusion", ("seen",), ("entity", "medium")),
-    Collection("ordinals", "fusion", ("open",)),
+    Collection("ordinals", "fusion", ("open",), history=False),
     Collection("dossiers", "dossier", ("empty", "current", "erased"), ("case",)),
     Collection("corrections", "dossier", ("made",), ("medium",)),
     Collection("locations", "storage", ("present", "quarantined", "missing", "erased"), ("medium", "kind")),
     Collection("erasures", "storage", ("requested", "erased"), ("medium",)),
-    Collection("machines", "gpu_manager", ("available", "away"), ("seen_at",)),
+    Collection("machines", "gpu_manager", ("available", "away"), ("seen_at",), history=False),
     Collection("rollups", "monitoring", ("open",), ("window",)),
     Collection("audits", "monitoring", ("clean", "violated"), ("at",)),
     Collection("keys", "gateway", ("active", "revoked"), ("digest",), unique=(("digest",),)),
@@ -61,9 +68,9 @@ COLLECTIONS: tuple[Collection, ...] = (
     Collection("notices", "gateway", ("told",), ("case", "medium")),
     Collection("webhooks", "gateway", ("active", "disabled")),
     Collection("deliveries", "gateway", ("waiting", "delivered", "given_up"), ("webhook", "due_at", "ended_at")),
-    Collection("leaderships", "whoever leads", ("open",)),
-    Collection("installations", "every process", ("open",)),
-    Collection("attempts", "every service", ("open",), ()),
+    Collection("leaderships", "whoever leads", ("open",), history=False),
+    Collection("installations", "every process", ("open",), history=False),
+    Collection("attempts", "every service", ("open",), (), history=False),
     Collection("dead_letters", "every service", ("open", "retried", "discarded"), ("reason", "service", "at")),
 )
 

@@ -14,7 +14,7 @@ from aima_analysis.analyzers.description import describe
 from aima_analysis.inference_pool import InferencePool
 from aima_analysis.service import AnalysisService
 from aima_common import wiring
-from aima_common.jobs import Ledger
+from aima_common.jobs import Leadership, Ledger
 from aima_common.ports import Ports
 from aima_common.runtime import Service
 from aima_dossier.service import DossierService
@@ -69,6 +69,7 @@ async def build(options: Options) -> AsyncIterator[House]:
         ledger = Ledger(ports, f"{machine}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
         # The lock says that whoever held jobs before is dead: nobody need wait for those leases.
         await ledger.inherit()
+        await Leadership.inherit(ports.documents)
         slots = len(os.sched_getaffinity(0))
         pool = await stack.enter_async_context(InferencePool(batch_processes=slots))
         decoder = DecoderClient(unsandboxed=os.environ.get("AIMA_UNSANDBOXED") == "yes")

@@ -14,7 +14,7 @@ from aima_common.contracts.topics import heard_by
 from aima_common.errors import TransientError
 from aima_common.ids import derive
 from aima_common.ports import Ports
-from aima_common.ports.documents import Change, Insert
+from aima_common.ports.documents import Change, Insert, Outcome
 from aima_common.runtime.telemetry import VIOLATIONS
 from aima_monitoring import snapshot
 from aima_monitoring.invariants import Violation, check
@@ -48,12 +48,18 @@ class Monitoring:
         return [self.audit]
 
     async def count(self, envelope: Envelope[Any]) -> None:
-        """Add a message to its window, once however often it comes: the inbox knows it."""
+        """Add a message to its window, once however often it comes: the inbox knows it.
+
+        What is about different things is counted apart: one count for all would be written by every message there is.
+        """
         window = int(envelope.time.timestamp()) // WINDOW_SECONDS * WINDOW_SECONDS
-        identity = derive("rollup", envelope.tenant, window)
-        await self._ports.documents.insert("rollups", Insert(identity, envelope.tenant, "open", {"window": window}))
+        identity = derive("rollup", envelope.tenant, window, envelope.key)
         change = Change(add={f"messages.{envelope.type}": 1})
-        await self._ports.documents.transition("rollups", identity, change=change, inbox=envelope.id)
+        documents = self._ports.documents
+        counted = await documents.transition("rollups", identity, change=change, inbox=envelope.id)
+        if counted.outcome is Outcome.MISSING:
+            await documents.insert("rollups", Insert(identity, envelope.tenant, "open", {"window": window}))
+            await documents.transition("rollups", identity, change=change, inbox=envelope.id)
 
     async def audit(self) -> None:
         """Check the invariants beside the work; a violation is logged, counted and told."""

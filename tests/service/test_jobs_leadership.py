@@ -51,3 +51,12 @@ async def test_a_confirmed_leader_does_not_ask_the_store_every_time(tmp_path: Pa
         now += leadership.TRUSTED_SECONDS + 1
         assert await leader.held()
         assert await ports.documents.load(leadership.COLLECTION, "placing") != before
+
+
+async def test_whoever_owns_the_store_alone_need_not_wait_for_a_leader_that_died(tmp_path: Path) -> None:
+    async with wiring.embedded(tmp_path) as ports:
+        assert await Leadership(ports.documents, "placing", "a process that died").held()
+        next_one = Leadership(ports.documents, "placing", "b")
+        assert not await next_one.held(), "control"
+        await Leadership.inherit(ports.documents)
+        assert await next_one.held()

@@ -37,6 +37,7 @@ async def test_a_message_is_counted_once_however_often_it_comes(stage: Stage) ->
     for envelope in (one, other, one, one):
         await monitoring.count(envelope)
     assert await counted(stage) == {"MediumErased": 2}
+    assert len(await stage.all("rollups")) == 2, "no document that every message changes"
 
 
 async def test_with_the_inbox_switched_off_it_is_counted_each_time_and_the_audit_says_so(

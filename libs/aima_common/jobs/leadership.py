@@ -44,6 +44,13 @@ class Leadership:
             expect = Expect(epoch=known.epoch)
             await self._documents.transition(COLLECTION, self._name, expect=expect, release=True)
 
+    @staticmethod
+    async def inherit(documents: Documents) -> None:
+        """End what earlier processes led; only for the one process that owns the store alone, as `Ledger.inherit`."""
+        for known in await documents.find(COLLECTION, {}):
+            if known.holder is not None:
+                await documents.transition(COLLECTION, known.id, expect=Expect(epoch=known.epoch), release=True)
+
     async def _take(self) -> bool:
         known = await self._documents.load(COLLECTION, self._name)
         if known is None:
