@@ -87,6 +87,7 @@ contracts: setup-dev ## write docs/generated anew from the contracts
 .PHONY: chaos
 chaos: setup-dev models ## harm AIMA on one machine, then a cluster, in every way; prove that nothing is lost (over an hour)
 	@failed=0; $(BIN)/python -m tests.chaos $(CHAOS) || failed=1; \
+	$(BIN)/python -m tests.chaos.heart $(HEART_CHAOS) || failed=1; \
 	$(BIN)/python -m tests.chaos.cluster_matrix $(CLUSTER_CHAOS) || failed=1; exit $$failed
 
 .PHONY: screenshot
