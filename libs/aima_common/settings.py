@@ -89,6 +89,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "AIMA_ORDER", "seed, seed_short: whether short jobs go before long ones of their class", "scheduler", "seed"
     ),
+    Setting(
+        "AIMA_PREEMPTION", "off, on: whether critical jobs may send low and batch jobs back to wait", "scheduler", "off"
+    ),
+    Setting("AIMA_PREEMPTION_BUDGET", "seconds of work that may be lost by that in any hour", "scheduler", "600"),
     Setting("AIMA_RULES", "corrected, seed: the founding document's rules with their faults", "scheduler", "corrected"),
     Setting("AIMA_SCORING", "aima, fgd, best_fit, first_fit: which machine a job goes to", "scheduler", "aima"),
     Setting("AIMA_ANALYSIS_HOST", "address that gateways reach analysis at", "analysis", "127.0.0.1"),

@@ -15,7 +15,8 @@ from aima_scheduler import reading
 from aima_scheduler.deciders.engine import Engine, Settings, Unschedulable
 from aima_scheduler.deciders.explain import placement_reason
 from aima_scheduler.deciders.model import Job, Machine, Placement, Shape, Slot
-from aima_scheduler.deciders.reservation import slot_on
+from aima_scheduler.deciders.preemption import Preempt
+from aima_scheduler.deciders.reservation import Running, slot_on
 from aima_scheduler.reading import NonsenseError
 
 QUEUE_AHEAD = 2
@@ -43,6 +44,8 @@ class Facts:
     tenant: str
     body: Mapping[str, Any]
 
+
+Decided = Placement | Unschedulable | Preempt
 
 Nonsense = Mapping[str, str]
 """Documents that say what cannot be meant, by their ids, with what that is."""
@@ -81,6 +84,8 @@ class Board:
         """Jobs that exceed the cores of a machine, with the machine."""
         self._claimed: dict[str, tuple[str, float]] = {}
         """Jobs that are worked on: by which analyzer, and since when."""
+        self._on_machines: dict[str, Facts] = {}
+        """Jobs that were on machines when it was looked last; what was decided since is not among them."""
 
     def set_machines(self, found: Iterable[Facts], now: float) -> Nonsense:
         """Have these machines, and no others; tell of those that say nonsense, and are none therefore."""
@@ -107,6 +112,7 @@ class Board:
         for name in [name for name in self.engine.running if name not in known]:
             self._ended(name, now)
         here = [one for one in found if one.body.get("machine") in self._machines]
+        self._on_machines = {one.id: one for one in here}
         jobs, nonsense = sorted_out([one for one in here if one.id not in self.engine.running], self.job_of)
         began, unclear = sorted_out(here, _claimed_at)
         for one in here:
@@ -133,10 +139,15 @@ class Board:
                 self.engine.change(job)
         return nonsense
 
-    def decide(self, now: float) -> list[Placement | Unschedulable]:
-        """Say what goes where; whoever cannot carry that out says so with `undo`."""
-        decisions = self.engine.decide(now)
-        return decisions + self._beyond_the_cores(now)
+    def decide(self, now: float) -> list[Decided]:
+        """Say what goes where, and who gives way; whoever cannot carry that out says so with `undo`."""
+        decisions: list[Decided] = [*self.engine.decide(now), *self._beyond_the_cores(now)]
+        # Last, so that nobody gives way to whom beside the cores there is room for.
+        preempts = self.engine.preempt(now, self._lost)
+        for name in [name for one in preempts for name in one.victims]:
+            # How long it would have taken is not learned from how long it ran.
+            self._claimed.pop(name, None)
+        return [*decisions, *preempts]
 
     def reason(self, placement: Placement) -> str | None:
         """Say why a job went where it goes, just after that was decided; on a large fleet nobody counts the others."""
@@ -165,6 +176,9 @@ class Board:
             reading.seconds(body, "deadline"),
             estimate=expected[0] if expected else None,
             longest=expected[1] if expected else None,
+            # Whatever it leaves behind is found or written again under the same names.
+            checkpointable=True,
+            preempted=reading.count(body, "preemptions"),
         )
 
     def _shape_of(self, body: Mapping[str, Any]) -> Shape:
@@ -190,6 +204,17 @@ class Board:
         if name in self._claimed:
             analyzer, since = self._claimed.pop(name)
             self.paces.learn(analyzer, now - since)
+
+    def _lost(self, one: Running, now: float) -> float | None:
+        """Tell how many seconds of work are lost when a job gives way: all since it was claimed, none before that.
+
+        None for one whose class is another by now, and for one that was placed a moment ago: nobody has written so.
+        """
+        facts = self._on_machines.get(one.job.id)
+        if facts is None or facts.body.get("priority") != one.job.priority.value:
+            return None
+        _, since = self._claimed.get(one.job.id, ("", now))
+        return max(0.0, now - since)
 
     def _beyond_the_cores(self, now: float) -> list[Placement | Unschedulable]:
         """Let one who cannot wait exceed the cores of each machine, the most urgent first."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import structlog
@@ -17,10 +17,12 @@ from aima_common.jobs import JobKind, Leadership, Ledger
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
 from aima_scheduler import picture, reading
-from aima_scheduler.board import Board, Facts, Nonsense, placed_at
+from aima_scheduler.board import Board, Decided, Facts, Nonsense, placed_at
 from aima_scheduler.deciders import explain
 from aima_scheduler.deciders.engine import Settings, Unschedulable
-from aima_scheduler.deciders.model import Placement, Shortfall
+from aima_scheduler.deciders.model import Shortfall
+from aima_scheduler.deciders.preemption import Preempt
+from aima_scheduler.preempting import Preempting, because
 
 IDLE_SECONDS = 0.5
 """The backstop for a wake-up that never came, or that woke another scheduler than the one that places."""
@@ -62,6 +64,7 @@ class Dispatcher:
         self._on_unschedulable = on_unschedulable
         self._leadership = Leadership(ports.documents, "placing", ledger.holder, ports.clock.monotonic)
         self._board = Board(rules)
+        self._preempting = Preempting(ports.documents, ledger)
         self._wake = asyncio.Event()
         self._picture: picture.Picture | None = None
         self._picture_until = 0.0
@@ -104,10 +107,11 @@ class Dispatcher:
         now = self._time()
         machines = await self._documents.find("machines", {"state": "available"}, order=["id"])
         doubted = self._board.set_machines(map(_facts, machines), now)
-        doubted = {**doubted, **self._board.set_running([_facts(job) for job in await self._placed(machines)], now)}
-        self._doubt(doubted)
+        placed = await self._placed(machines)
+        self._doubt({**doubted, **self._board.set_running([_facts(job) for job in placed], now)})
         waiting = await self._without_nonsense(waiting, now)
-        return await self._carry_out(self._board.decide(now), {job.id: job for job in waiting}, now)
+        await self._preempting.recall(self._board.engine, waiting, now)
+        return await self._carry_out(self._board.decide(now), {job.id: job for job in (*placed, *waiting)}, now)
 
     async def explain(self, tenant: str, job_id: str) -> Mapping[str, Any] | None:
         """Tell why a job waits, or None where it does not; raise `TransientError` where another scheduler places."""
@@ -144,7 +148,8 @@ class Dispatcher:
             [_facts(job) for job in placed if job.state == "ready"],
             [_facts(job) for job in await self._ledger.ready(JobKind.ANALYSE, {"machine": None}, limit=WINDOW)],
         )
-        board = Board(self._board.engine.settings)
+        # Who may give way then depends on who comes; nobody plans by that.
+        board = Board(replace(self._board.engine.settings, preemption=None))
         board.paces = self._board.paces.copy()
         # Another thread plays the future through, and everybody else goes on meanwhile.
         return await asyncio.to_thread(picture.draw, board, seen, self._board.engine.reservations, now)
@@ -180,9 +185,7 @@ class Dispatcher:
                 log.warning("document_not_believed", document=identity, reason=reason)
         self._doubted = nonsense
 
-    async def _carry_out(
-        self, decisions: Sequence[Placement | Unschedulable], jobs: Mapping[str, Document], now: float
-    ) -> int:
+    async def _carry_out(self, decisions: Sequence[Decided], jobs: Mapping[str, Document], now: float) -> int:
         # The store makes many changes durable at a time for the price of one.
         placed = 0
         for first in range(0, len(decisions), WRITTEN_AT_A_TIME):
@@ -192,18 +195,23 @@ class Dispatcher:
                 for decision in decisions[first:]:
                     self._board.undo(decision.job, now)
                 break
-            steps = [self._carry_out_one(decision, jobs[decision.job], now) for decision in some]
+            steps = [self._carry_out_one(decision, jobs, now) for decision in some]
             for outcome in await asyncio.gather(*steps, return_exceptions=True):
                 if isinstance(outcome, BaseException):
                     raise outcome
                 placed += outcome
         return placed
 
-    async def _carry_out_one(self, decision: Placement | Unschedulable, job: Document, now: float) -> bool:
+    async def _carry_out_one(self, decision: Decided, jobs: Mapping[str, Document], now: float) -> bool:
+        job = jobs[decision.job]
         if isinstance(decision, Unschedulable):
             await self._refuse(job, in_words(decision.shortfall))
             return False
-        placed = await self._assign(job, decision.slots[0].machine, self._board.reason(decision))
+        if isinstance(decision, Preempt):
+            free = await self._preempting.make_room(decision, jobs, self._board.engine.spending, now)
+            placed = free and await self._assign(job, decision.slots[0].machine, because(decision))
+        else:
+            placed = await self._assign(job, decision.slots[0].machine, self._board.reason(decision))
         if not placed:
             self._board.undo(job.id, now)
         return placed

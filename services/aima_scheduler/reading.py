@@ -22,6 +22,9 @@ MOST_GPUS = 1024
 MOST_COST = 1_000_000
 """Per hour, in whatever currency."""
 
+MOST_TIMES = 1_000_000
+"""Nothing happens to one job more often."""
+
 Body = Mapping[str, Any]
 
 
@@ -98,6 +101,11 @@ def seconds(body: Body, field: str) -> float | None:
     if time is None:
         raise NonsenseError(field, said, "not an ISO 8601 time with its offset")
     return time.timestamp()
+
+
+def count(body: Body, field: str) -> int:
+    """Read how often something happened; raise `NonsenseError`. What is not there never happened."""
+    return int(_number(body, field, most=MOST_TIMES, absent=0.0))
 
 
 def check_addressee(body: Body) -> None:

@@ -7,9 +7,10 @@ from aima_common.errors import SettingsError
 from aima_scheduler.deciders.engine import SEED_RULES, Settings
 from aima_scheduler.deciders.model import Mode
 from aima_scheduler.deciders.ordering import Order, Ordering
+from aima_scheduler.deciders.preemption import BUDGET_SECONDS, Preemption
 from aima_scheduler.deciders.scoring import Scoring
 
-CHOICES = ("AIMA_ORDER", "AIMA_SCORING")
+CHOICES = ("AIMA_ORDER", "AIMA_PREEMPTION", "AIMA_PREEMPTION_BUDGET", "AIMA_SCORING")
 
 
 def rules_of(environment: Mapping[str, str]) -> Settings:
@@ -21,8 +22,9 @@ def rules_of(environment: Mapping[str, str]) -> Settings:
     order = settings.choice(environment, "AIMA_ORDER", (Order.SEED.value, Order.SEED_SHORT.value))
     scorings = (Scoring.AIMA, *(one for one in Scoring if one is not Scoring.AIMA))
     scoring = settings.choice(environment, "AIMA_SCORING", tuple(one.value for one in scorings))
+    preemption = _preemption_of(environment)
     if mode == Mode.CORRECTED.value:
-        return Settings(ordering=Ordering(order=Order(order)), scoring=Scoring(scoring))
+        return Settings(ordering=Ordering(order=Order(order)), scoring=Scoring(scoring), preemption=preemption)
     for name in CHOICES:
         if environment.get(name, "").strip():
             raise SettingsError(
@@ -30,3 +32,17 @@ def rules_of(environment: Mapping[str, str]) -> Settings:
                 f"leave {name} out, or set AIMA_RULES to corrected"
             )
     return SEED_RULES
+
+
+def _preemption_of(environment: Mapping[str, str]) -> Preemption | None:
+    """Read whether critical jobs may make others give way, and at what price."""
+    wanted = settings.choice(environment, "AIMA_PREEMPTION", ("off", "on"))
+    budget = settings.number(environment, "AIMA_PREEMPTION_BUDGET", round(BUDGET_SECONDS))
+    if wanted == "on":
+        return Preemption(budget=budget)
+    if environment.get("AIMA_PREEMPTION_BUDGET", "").strip():
+        raise SettingsError(
+            "AIMA_PREEMPTION_BUDGET is set, and AIMA_PREEMPTION is off, so that there is nothing to spend it on: "
+            "set AIMA_PREEMPTION to on, or leave AIMA_PREEMPTION_BUDGET out"
+        )
+    return None

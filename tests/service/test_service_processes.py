@@ -89,6 +89,7 @@ WRONG_WORDS = [
     ("analysis", "AIMA_LANES", "vidoe"),
     ("analysis", "AIMA_ANALYZERS", "no_such_analyzer"),
     ("scheduler", "AIMA_ORDER", "shortest"),
+    ("scheduler", "AIMA_PREEMPTION", "sometimes"),
     ("scheduler", "AIMA_RULES", "sed"),
     ("scheduler", "AIMA_SCORING", "worst_fit"),
     ("gateway", "AIMA_RESULTS", "some"),
@@ -115,6 +116,7 @@ async def test_a_word_that_only_one_service_reads_is_refused_before_any_server_i
     [
         ("analysis", {"AIMA_LANES": "video, audio", "AIMA_ANALYZERS": "echo"}),
         ("scheduler", {"AIMA_ORDER": "seed_short", "AIMA_SCORING": "fgd", "AIMA_LOG_LEVEL": "warning"}),
+        ("scheduler", {"AIMA_PREEMPTION": "on", "AIMA_PREEMPTION_BUDGET": "60"}),
     ],
 )
 async def test_with_right_words_a_service_waits_for_its_servers(service: str, right: dict[str, str]) -> None:

@@ -274,6 +274,31 @@ class Ledger:
         )
         return done.applied
 
+    async def preempt(self, job: Document, reason: str) -> bool:
+        """Take a job from its machine for one that is more urgent: begun or not, it is ready again, for any machine.
+
+        Like a cancellation it reaches the holder at its next heartbeat at the latest, and what that commits later is
+        refused. It is nobody's failure, and counts as no attempt. False where the job ended since it was read, or
+        somebody else has it by now, or begun it.
+        """
+        begun = job.state == "leased"
+        now = await self._time.now()
+        note = {"at": now.isoformat(), "code": "preempted", "reason": reason[:500], "epoch": job.epoch}
+        done = await self._documents.transition(
+            COLLECTION,
+            job.id,
+            # A heartbeat changes its version, and who holds it not at all.
+            expect=Expect(state="leased", epoch=job.epoch) if begun else Expect(state="ready", version=job.version),
+            change=Change(
+                state="ready",
+                # Whoever is placed anew has not begun again yet: to give way then costs nothing.
+                set={"machine": None, "claimed_at": None, "errors": [*errors_of(job), note][-KEPT_ERRORS:]},
+                add={"preemptions": 1, "attempts": -1} if begun else {"preemptions": 1},
+            ),
+            release=True,
+        )
+        return done.applied
+
     async def reap(self) -> list[Document]:
         """Free jobs whose holders fell silent; jobs out of attempts die. Returns the jobs as they are now."""
         expired = await self._documents.find(COLLECTION, {"state": "leased"}, lease_expired=True)

@@ -21,6 +21,7 @@ JOB_SECONDS = Histogram(
     buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
 )
 LEASES_LOST = Counter("aima_fence_rejected_total", "Writes refused because somebody else held the job", ["kind"])
+JOBS_PREEMPTED = Counter("aima_jobs_preempted_total", "Jobs that gave way to a more urgent one")
 ANALYZER_CALLS = Counter(
     "aima_analyzer_calls_total", "Calls of analyzers (results found again do not count)", ["analyzer"]
 )

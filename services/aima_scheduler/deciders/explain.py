@@ -84,6 +84,9 @@ def waiting_job(engine: Engine, job_id: str, now: float, rng: "random.Random | N
         reasons.append(f"{_jobs(position - 1)} more urgent or older {_comes(position - 1)} first")
         help_.append("a higher priority or an earlier deadline would bring it forward")
     reasons += _kept(engine, job, now)
+    if job.preempted:
+        often = "once" if job.preempted == 1 else f"{job.preempted} times"
+        reasons.append(f"it gave way to more urgent work {often}, and is done again from its beginning")
     start = estimate(engine, job, now, rng) if rng else None
     dimension = short.dimension if short else None
     return Explanation(job_id, position, len(engine.waiting), dimension, tuple(reasons), tuple(help_), blockers, start)

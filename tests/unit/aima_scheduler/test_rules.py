@@ -3,12 +3,14 @@ import pytest
 from aima_common.errors import SettingsError
 from aima_scheduler.deciders.engine import SEED_RULES, Settings
 from aima_scheduler.deciders.ordering import Order
+from aima_scheduler.deciders.preemption import BUDGET_SECONDS, Preemption
 from aima_scheduler.deciders.scoring import Scoring
 from aima_scheduler.rules import rules_of
 
 
 def test_what_nobody_set_is_the_usual() -> None:
-    assert rules_of({}) == rules_of({"AIMA_RULES": "corrected", "AIMA_ORDER": " "}) == Settings()
+    said = {"AIMA_RULES": "corrected", "AIMA_ORDER": " ", "AIMA_PREEMPTION": "off"}
+    assert rules_of({}) == rules_of(said) == Settings()
 
 
 @pytest.mark.parametrize("order", [Order.SEED, Order.SEED_SHORT])
@@ -22,15 +24,33 @@ def test_the_founding_documents_rules_come_as_a_whole() -> None:
     assert rules_of({"AIMA_RULES": "seed"}) == SEED_RULES != Settings()
 
 
-@pytest.mark.parametrize("name", ["AIMA_ORDER", "AIMA_SCORING"])
+def test_who_gives_way_is_chosen_with_what_it_may_cost() -> None:
+    assert rules_of({}).preemption is None
+    assert rules_of({"AIMA_PREEMPTION": "on"}).preemption == Preemption(budget=BUDGET_SECONDS)
+    assert rules_of({"AIMA_PREEMPTION": "on", "AIMA_PREEMPTION_BUDGET": "0"}).preemption == Preemption(budget=0)
+
+
+@pytest.mark.parametrize("off", [{}, {"AIMA_PREEMPTION": "off"}])
+def test_a_budget_for_what_is_off_is_refused(off: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="AIMA_PREEMPTION is off"):
+        rules_of({**off, "AIMA_PREEMPTION_BUDGET": "60"})
+
+
+@pytest.mark.parametrize("budget", ["-1", "10 min", "nan"])
+def test_a_budget_that_is_no_number_of_seconds_is_refused(budget: str) -> None:
+    with pytest.raises(SettingsError, match=r"AIMA_PREEMPTION_BUDGET is .*seconds of work"):
+        rules_of({"AIMA_PREEMPTION": "on", "AIMA_PREEMPTION_BUDGET": budget})
+
+
+@pytest.mark.parametrize("name", ["AIMA_ORDER", "AIMA_PREEMPTION", "AIMA_SCORING"])
 def test_a_choice_that_those_rules_do_not_leave_is_refused(name: str) -> None:
-    value = {"AIMA_ORDER": "seed", "AIMA_SCORING": "fgd"}[name]
+    value = {"AIMA_ORDER": "seed", "AIMA_PREEMPTION": "on", "AIMA_SCORING": "fgd"}[name]
     rules_of({name: value})
     with pytest.raises(SettingsError, match=f"leave {name} out"):
         rules_of({"AIMA_RULES": "seed", name: value})
 
 
-@pytest.mark.parametrize("name", ["AIMA_RULES", "AIMA_ORDER", "AIMA_SCORING"])
+@pytest.mark.parametrize("name", ["AIMA_RULES", "AIMA_ORDER", "AIMA_PREEMPTION", "AIMA_SCORING"])
 def test_a_word_that_is_none_is_refused_with_those_there_are(name: str) -> None:
-    with pytest.raises(SettingsError, match=f"{name} is 'best'.*seed|{name} is 'best'.*fgd"):
+    with pytest.raises(SettingsError, match=f"{name} is 'best'.*(seed|fgd|off)"):
         rules_of({name: "best"})
