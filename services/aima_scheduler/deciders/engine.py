@@ -242,9 +242,11 @@ class Engine:
 
     def _next(self, turn: Round, now: float) -> Placement | None:
         """Place one job; shapes that do not fit are parked on the way."""
-        if (starving := self._starving(now)) is not None and (placed := self._try(starving, now)) is not None:
-            turn.served(starving)
-            return placed
+        if (starving := self._starving(now)) is not None:
+            if (placed := self._try(starving, now)) is not None:
+                turn.served(starving)
+                return placed
+            turn.refused(starving.shape)
         while (found := turn.next()) is not None:
             job, lane = found
             if job.id not in self.waiting:
@@ -254,6 +256,7 @@ class Engine:
             if placed is not None:
                 turn.again(lane)
                 return placed
+            turn.refused(job.shape)
             if self.settings.head_blocks:
                 return None
         return None

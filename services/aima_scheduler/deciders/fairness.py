@@ -6,7 +6,7 @@ weight (Ghodsi et al., NSDI'11). What it has had lately counts too, half of it a
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aima_common.contracts.media import Priority
 from aima_scheduler.deciders.model import Shape
@@ -45,10 +45,19 @@ class Amounts:
 
 @dataclass(slots=True)
 class _Account:
-    running: Amounts = field(default_factory=Amounts)
+    """What a tenant has of a class; changed in place, as it changes with every job that starts."""
+
+    weight: float
+    at: float
+    """When the past was told last."""
+    cpu_milli: int = 0
+    memory_mib: int = 0
+    gpu_milli: int = 0
     past: float = 0.0
     """Share that it had lately, faded, as if it had it now."""
-    at: float = 0.0
+    share: float = 0.0
+    """The dominant share of what runs, of `whole`."""
+    whole: Amounts | None = None
 
 
 class Usage:
@@ -76,17 +85,30 @@ class Usage:
         account = self._accounts.get((priority, tenant))
         if account is None:
             return 0.0
-        share = account.running.share_of(self.whole) + self._faded(account, now)
-        return share / self._weights.get(tenant, 1.0)
+        return (self._running(account) + self._faded(account, now)) / account.weight
 
     def _change(self, priority: Priority, tenant: str, shape: Shape, now: float, sign: int) -> None:
-        account = self._accounts.setdefault((priority, tenant), _Account(at=now))
-        account.past, account.at = self._faded(account, now), max(now, account.at)
-        account.running = account.running.plus(Amounts.of(shape), sign)
+        account = self._accounts.get((priority, tenant))
+        if account is None:
+            account = self._accounts[priority, tenant] = _Account(self._weights.get(tenant, 1.0), now)
+        if now > account.at:
+            account.past, account.at = self._faded(account, now), now
+        count = sign * shape.members
+        account.cpu_milli += count * shape.cpu_milli
+        account.memory_mib += count * shape.memory_mib
+        account.gpu_milli += count * shape.gpu_count * shape.gpu_milli
+        account.whole = None
+
+    def _running(self, account: _Account) -> float:
+        """Tell the dominant share of what runs; computed where it, or all that there is, has changed."""
+        if account.whole is not self.whole:
+            amounts = Amounts(account.cpu_milli, account.memory_mib, account.gpu_milli)
+            account.share, account.whole = amounts.share_of(self.whole), self.whole
+        return account.share
 
     def _faded(self, account: _Account, now: float) -> float:
         """Tell what is left of the past, with the time since it was told last: at most what ran, in the long run."""
-        if not self._half_life:
-            return 0.0
-        left = math.exp2(-max(0.0, now - account.at) / self._half_life)
-        return account.past * left + account.running.share_of(self.whole) * (1 - left)
+        if now <= account.at or not self._half_life:
+            return account.past  # the same moment, as for most of a pass: nothing has faded
+        left = math.exp2((account.at - now) / self._half_life)
+        return account.past * left + self._running(account) * (1 - left)

@@ -1,9 +1,8 @@
 """Who comes first: weight x ageing x deadline (spec 4.1), and why a queue need not be sorted anew for it.
 
 The score of a job depends on its class, on how long it has waited and on how near its deadline is. Within a class,
-jobs whose deadline counts for nothing yet (or for as much as it ever will) keep the order in which they came: only
-their heads compete. Jobs between 100 minutes and one minute before their deadline, the *hot* ones, change places
-with every minute; they are looked at anew.
+jobs whose deadline counts for as much as it ever will, and those without one, keep the order in which they came: only
+their heads compete. The others change places with every minute until a minute before their deadline.
 """
 
 import math
@@ -13,9 +12,6 @@ from enum import StrEnum
 from aima_common.contracts.media import Priority
 from aima_common.urgency import DEADLINE_MINUTES, LARGEST_WAIT_FACTOR, WAIT_STEP_SECONDS, WEIGHTS
 from aima_scheduler.deciders.model import Job, Mode
-
-HOT_SECONDS = DEADLINE_MINUTES * 60
-"""From here on a deadline counts: 100 / minutes left is more than 1."""
 
 MISSED_SECONDS = 60.0
 """From here on it counts as much as it ever will: at least one minute is left in the formula."""
@@ -54,15 +50,16 @@ class Ordering:
 
     def score(self, job: Job, now: float) -> float:
         """Tell how urgent a job is; the higher goes first, ties go by `age_key`."""
-        if self.order is Order.FIFO:
-            return 0.0
-        if self.order is Order.SHORTEST:
-            return self.standing(job)
-        return (
-            self.standing(job)
-            * wait_factor(now - job.queued_at)
-            * deadline_factor(job.deadline, now, missed_falls=self.mode is Mode.SEED)
-        )
+        return self.grown(self.standing(job), job, now)
+
+    def grown(self, standing: float, job: Job, now: float) -> float:
+        """Tell the same where the part that never changes is known."""
+        if self.order is Order.FIFO or self.order is Order.SHORTEST:
+            return standing
+        urgency = standing * wait_factor(now - job.queued_at)
+        if job.deadline is None:
+            return urgency
+        return urgency * deadline_factor(job.deadline, now, missed_falls=self.mode is Mode.SEED)
 
     def standing(self, job: Job) -> float:
         """Tell the part of the score that never changes: the class, and what the order gives for the length."""
@@ -87,7 +84,7 @@ USUAL = Ordering()
 
 def wait_factor(waited: float) -> float:
     """Grow linearly with the wait: 1 up to 600 s, 10 from 6000 s on; a job from the future has not waited yet."""
-    return min(LARGEST_WAIT_FACTOR, max(1.0, waited / WAIT_STEP_SECONDS))
+    return 1.0 if waited <= WAIT_STEP_SECONDS else min(LARGEST_WAIT_FACTOR, waited / WAIT_STEP_SECONDS)
 
 
 def deadline_factor(deadline: float | None, now: float, *, missed_falls: bool = False) -> float:

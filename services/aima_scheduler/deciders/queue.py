@@ -1,14 +1,15 @@
 """The jobs that wait, kept so that the next one is found in microseconds, however many there are.
 
 Jobs of one shape, tenant and standing (class, and what the order gives for the length) share a *lane*. In a lane the
-score depends on the wait and the deadline alone, so that three kinds of jobs keep their order for ever: those
-without a deadline that counts, those whose deadline counts for all it ever will, and none else; the hot ones between
-are few, and looked at anew (see `ordering`). The order is exactly that of sorting all jobs by score, age and id.
+score depends on the wait and the deadline alone, so that two kinds of jobs keep their order for ever: those without
+a deadline that counts, and those whose deadline counts for all it ever will. The others, the dated ones, are looked
+at anew, all at once and seldom. The order is exactly that of sorting all jobs by score, age and id.
 """
 
 import heapq
 import math
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -16,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from aima_common.contracts.media import Priority
-from aima_common.urgency import WAIT_STEP_SECONDS
+from aima_common.urgency import DEADLINE_MINUTES, LARGEST_WAIT_FACTOR, WAIT_STEP_SECONDS
 from aima_scheduler.deciders.model import Job, Mode, Shape, expected_seconds
-from aima_scheduler.deciders.ordering import HOT_SECONDS, MISSED_SECONDS, Order, Ordering, age_key
+from aima_scheduler.deciders.ordering import MISSED_SECONDS, Order, Ordering, age_key
 
 Key = tuple[float, float, str]
 """The place of a job: less is earlier. Its score, negative; when it came; its id."""
@@ -27,84 +28,119 @@ LOOK = 200
 """So many jobs of each part of a lane are looked at, most of them its oldest, for one that is short enough."""
 
 
+LEADERS = 32
+"""So many dated jobs are known by their order after they were compared; when all of them went it is done again."""
+
+
 class _Part(IntEnum):
     """Where in its lane a job waits."""
 
     PLAIN = 0
-    """Its deadline counts for nothing, or it has none."""
-    HOT = 1
-    """Its deadline counts for more every minute."""
+    """Its deadline counts for nothing any more, or never did."""
+    DATED = 1
+    """Its deadline counts, or will, for more every minute."""
     LATE = 2
     """Its deadline counts for all it ever will."""
 
 
-class _Hot:
-    """Jobs whose places change with every minute: compared all at once."""
+class _Dated:
+    """Jobs of one standing whose places change with every minute: compared all at once, and then not for a while.
 
-    def __init__(self) -> None:
+    A score grows only so much in so much time. Who came first when all were compared is therefore asked again, and
+    only those behind who may have caught up.
+    """
+
+    def __init__(self, standing: float) -> None:
+        self._standing = standing
         self._jobs: list[Job] = []
         self._at: dict[str, int] = {}
-        self._times: npt.NDArray[np.float64] = np.empty((2, 8))
-        """When each came, and its deadline, s."""
-        self._leaders: list[Job] = []
-        """Who came first when all were compared, as long as nobody was added and none of them went."""
+        # Flat numbers, which grow in place and which numpy reads where they lie.
+        self._queued, self._deadlines = array("d"), array("d")
+        self._leaders: list[tuple[float, Job]] = []
+        """Who came first when all were compared, in order, with their scores then; who went since is skipped."""
+        self._passed = 0
+        """So many of the leaders went, from the first on."""
+        self._behind = 0.0
+        """Nobody else had a higher score then."""
         self._compared_at = math.inf
-        self._lead = 1.0
-        """By what factor the leaders were ahead of everybody else then."""
 
     def __len__(self) -> int:
         return len(self._jobs)
 
     def add(self, job: Job) -> None:
         """Take a job in."""
-        self._leaders = []
-        count = len(self._jobs)
-        if count == self._times.shape[1]:
-            self._times = np.concatenate([self._times, np.empty_like(self._times)], axis=1)
-        self._times[:, count] = job.queued_at, job.deadline or 0.0
-        self._at[job.id] = count
+        self._leaders, self._compared_at = [], math.inf
+        self._at[job.id] = len(self._jobs)
         self._jobs.append(job)
+        self._queued.append(job.queued_at)
+        self._deadlines.append(job.deadline or 0.0)
 
     def remove(self, job_id: str) -> None:
         """Let a job go: the last one takes its place."""
-        if any(leader.id == job_id for leader in self._leaders):
-            self._leaders = []
         place, last = self._at.pop(job_id), self._jobs.pop()
+        queued, deadline = self._queued.pop(), self._deadlines.pop()
         if last.id != job_id:
             self._jobs[place], self._at[last.id] = last, place
-            self._times[:, place] = self._times[:, len(self._jobs)]
+            self._queued[place], self._deadlines[place] = queued, deadline
 
     def some(self, most: int) -> list[Job]:
         """Give so many jobs, in no order."""
         return self._jobs[:most]
 
-    def candidates(self, now: float) -> Sequence[Job]:
-        """Give the job that comes first, with those that may be its equals by score."""
-        if not self._leaders or not self._still_ahead(now):
-            self._compare(now)
-        return self._leaders
+    def best(self, ordering: Ordering, now: float) -> tuple[Key, Job]:
+        """Give the job that comes first, with its place among all jobs."""
+        return self._leader(ordering, now) or self._compare(ordering, now)
 
-    def _still_ahead(self, now: float) -> bool:
-        """Tell whether nobody can have caught up: a minute of waiting or of nearing adds to a score only so much."""
+    def _leader(self, ordering: Ordering, now: float) -> tuple[Key, Job] | None:
+        """Tell who comes first by what was found when all were compared, or None where that does not tell."""
         passed = now - self._compared_at
-        most = (1 + passed / WAIT_STEP_SECONDS) * (1 + passed / MISSED_SECONDS)
-        return passed >= 0 and most * (1 + 1e-6) < self._lead
+        if passed < 0:
+            return None
+        leaders, there = self._leaders, self._at
+        while self._passed < len(leaders) and leaders[self._passed][1].id not in there:
+            self._passed += 1
+        # A minute of waiting or of nearing multiplies a score by so much at most; the rest is for rounding.
+        growth = (1 + passed / WAIT_STEP_SECONDS) * (1 + passed / MISSED_SECONDS) * (1 + 1e-6) if passed else 1.0
+        found: tuple[Key, Job] | None = None
+        for number in range(self._passed, len(leaders)):
+            score, job = leaders[number]
+            if found is not None and (not passed or score * growth < -found[0][0]):
+                return found
+            if job.id in there:
+                found = _earlier(found, (place_of(job, ordering, now, self._standing), job))
+        certain = found is not None and (not passed or self._behind * growth < -found[0][0])
+        return found if certain else None
 
-    def _compare(self, now: float) -> None:
-        queued, deadline = self._times[:, : len(self._jobs)]
-        waits = np.clip((now - queued) / WAIT_STEP_SECONDS, 1.0, 10.0)
-        urgency = waits * np.clip(HOT_SECONDS / np.maximum(deadline - now, MISSED_SECONDS), 1.0, None)
-        most = urgency.max()
-        # Within rounding: the exact comparison is the ordering's own.
-        ahead = urgency >= most * (1 - 1e-9)
-        self._leaders = [self._jobs[int(place)] for place in np.flatnonzero(ahead)]
-        self._compared_at, self._lead = now, most / max(np.max(urgency, where=~ahead, initial=0.0), 1e-9)
+    def _compare(self, ordering: Ordering, now: float) -> tuple[Key, Job]:
+        scores, queued = self._scores(now), np.frombuffer(self._queued)
+        ahead = np.arange(len(scores))
+        self._behind = -math.inf
+        if len(scores) > LEADERS:
+            least = np.partition(scores, -LEADERS)[-LEADERS]
+            ahead = np.flatnonzero(scores >= least)
+            if len(ahead) > 2 * LEADERS:  # most of them are equals by score: the oldest of these come first
+                above, equal = np.flatnonzero(scores > least), np.flatnonzero(scores == least)
+                youngest = np.partition(queued[equal], LEADERS)[LEADERS]
+                ahead = np.concatenate([above, equal[queued[equal] <= youngest]])
+            self._behind = float(least)
+        placed = sorted((place_of(self._jobs[one], ordering, now, self._standing), one) for one in ahead.tolist())
+        self._leaders = [(-place[0], self._jobs[one]) for place, one in placed]
+        self._passed, self._compared_at = 0, now
+        return placed[0][0], self._jobs[placed[0][1]]
+
+    def _scores(self, now: float) -> npt.NDArray[np.float64]:
+        """Score as `ordering` does, operation by operation, so that equals are equals here too."""
+        queued, deadline = np.frombuffer(self._queued), np.frombuffer(self._deadlines)
+        waits = np.clip((now - queued) / WAIT_STEP_SECONDS, 1.0, LARGEST_WAIT_FACTOR)
+        factors = np.maximum(DEADLINE_MINUTES / np.maximum((deadline - now) / 60, 1.0), 1.0)
+        scores: npt.NDArray[np.float64] = self._standing * waits * factors
+        return scores
 
 
 class Lane:
     """Jobs of one shape, tenant and standing."""
 
-    __slots__ = ("_hot", "_late", "_plain", "_table", "count", "priority", "shape", "shortest", "standing", "tenant")
+    __slots__ = ("_dated", "_late", "_plain", "_table", "count", "priority", "shape", "shortest", "standing", "tenant")
 
     def __init__(self, table: dict[str, "_Entry"], job: Job, standing: float) -> None:
         self._table = table
@@ -115,18 +151,16 @@ class Lane:
         """No job in it is taken to run shorter, s."""
         self._plain: list[tuple[float, str]] = []
         self._late: list[tuple[float, str]] = []
-        self._hot: _Hot | None = None
+        self._dated: _Dated | None = None
 
     def best(self, ordering: Ordering, now: float) -> tuple[Key, Job] | None:
         """Give the job that comes first, with its place among all jobs."""
         found: tuple[Key, Job] | None = None
-        for heap, part in ((self._plain, _Part.PLAIN), (self._late, _Part.LATE)):
-            if heap and (job := self._head(heap, part)) is not None:
-                found = _earlier(found, (place_of(job, ordering, now), job))
-        if self._hot:
-            for job in self._hot.candidates(now):
-                found = _earlier(found, (place_of(job, ordering, now), job))
-        return found
+        if self._plain and (job := self._head(self._plain, _Part.PLAIN)) is not None:
+            found = place_of(job, ordering, now, self.standing), job
+        if self._late and (job := self._head(self._late, _Part.LATE)) is not None:
+            found = _earlier(found, (place_of(job, ordering, now, self.standing), job))
+        return _earlier(found, self._dated.best(ordering, now)) if self._dated else found
 
     def first_within(self, seconds: float, ordering: Ordering, now: float, *, but: str) -> tuple[Key, Job] | None:
         """Give the first job, `but` one, that is taken to run no longer; where the first is not it, of some."""
@@ -145,22 +179,23 @@ class Lane:
                 entry = self._table.get(job_id)
                 if entry and entry.lane is self and entry.part is part and entry.job.queued_at == queued_at:
                     yield entry.job
-        if self._hot:
-            yield from self._hot.some(most)
+        if self._dated:
+            yield from self._dated.some(most)
 
     def put(self, job: Job, part: _Part) -> None:
         """Let a job wait in one part of the lane."""
         self.shortest = min(self.shortest, expected_seconds(job))
-        if part is _Part.HOT:
-            self._hot = self._hot or _Hot()
-            self._hot.add(job)
+        if part is _Part.DATED:
+            if self._dated is None:
+                self._dated = _Dated(self.standing)
+            self._dated.add(job)
         else:
             heapq.heappush(self._plain if part is _Part.PLAIN else self._late, age_key(job))
 
     def drop(self, job: Job, part: _Part) -> None:
         """Let a job go; from a heap it falls out when it comes to the top."""
-        if part is _Part.HOT and self._hot is not None:
-            self._hot.remove(job.id)
+        if part is _Part.DATED and self._dated is not None:
+            self._dated.remove(job.id)
 
     def _head(self, heap: list[tuple[float, str]], part: _Part) -> Job | None:
         while heap:
@@ -271,14 +306,14 @@ class Waiting:
         if job.deadline is None or self.ordering.order in {Order.FIFO, Order.SHORTEST}:
             return _Part.PLAIN
         left = job.deadline - self._now
-        if left >= HOT_SECONDS or (left <= 0 and self.ordering.mode is Mode.SEED):
+        if left <= 0 and self.ordering.mode is Mode.SEED:
             return _Part.PLAIN
-        return _Part.HOT if left > MISSED_SECONDS else _Part.LATE
+        return _Part.DATED if left > MISSED_SECONDS else _Part.LATE
 
     def _plan_turn(self, job: Job) -> None:
         if job.deadline is None:
             return
-        for ahead in (HOT_SECONDS, MISSED_SECONDS, 0.0):
+        for ahead in (MISSED_SECONDS, 0.0):
             if job.deadline - ahead > self._now:
                 heapq.heappush(self._turns, (job.deadline - ahead, job.id))
                 return
@@ -296,9 +331,9 @@ class Waiting:
         heapq.heapify(self._oldest)
 
 
-def place_of(job: Job, ordering: Ordering, now: float) -> Key:
-    """Tell a job's place among all jobs; less is earlier."""
-    return -ordering.score(job, now), job.queued_at, job.id
+def place_of(job: Job, ordering: Ordering, now: float, standing: float | None = None) -> Key:
+    """Tell a job's place among all jobs; less is earlier. Who knows the job's standing need not have it told anew."""
+    return -ordering.grown(ordering.standing(job) if standing is None else standing, job, now), job.queued_at, job.id
 
 
 def _earlier(first: tuple[Key, Job] | None, second: tuple[Key, Job]) -> tuple[Key, Job]:

@@ -14,15 +14,19 @@ EVERYBODY = ""
 """The tenant of all, where shares do not count."""
 
 
+Entry = tuple[Key, Job, Lane]
+"""A lane, with its first job and the place of that among all jobs."""
+
+
 @dataclass(slots=True)
 class _Class:
     """A class in this round: its tenants by share, and each tenant's lanes by their first job."""
 
     tenants: list[tuple[float, str]] = field(default_factory=list)
     present: set[str] = field(default_factory=set)
-    lanes: dict[str, list[tuple[Key, Job, Lane]]] = field(default_factory=dict)
-    turn: list[tuple[Key, Job, Lane]] | None = None
-    """Lanes of the tenant whose turn it is, as long as nothing has happened in the class."""
+    lanes: dict[str, list[Entry]] = field(default_factory=dict)
+    turn: list[Entry] | None = None
+    """Lanes of the tenant whose turn it is, the first of them one to be looked at; None where that is not known."""
 
 
 class Round:
@@ -34,52 +38,63 @@ class Round:
         self._now = now
         self._skip = skip
         self._classes: dict[Priority, _Class] = {}
+        self._first: list[Entry] = []
+        """Lanes of whom it was whose turn was given last."""
 
     def offer(self, lanes: Iterable[Lane]) -> None:
         """Let the jobs of lanes take part."""
         for lane in lanes:
-            self._push(lane)
+            if (found := lane.best(self._ordering, self._now)) is None:
+                continue
+            tenant = lane.tenant if self._usage else EVERYBODY
+            kind = self._classes.setdefault(lane.priority if self._usage else Priority.NORMAL, _Class())
+            kind.turn = None
+            if tenant not in kind.present:
+                kind.present.add(tenant)
+                heapq.heappush(kind.tenants, (self._share(lane.priority, tenant), tenant))
+            heapq.heappush(kind.lanes.setdefault(tenant, []), (*found, lane))
+
+    def next(self) -> tuple[Job, Lane] | None:
+        """Give the job whose turn it is, with its lane; None when nobody is left.
+
+        It stays its turn until `again` or `refused` tells what became of it.
+        """
+        chosen: _Class | None = None
+        turn: list[Entry] | None = None
+        for kind in self._classes.values():
+            lanes = kind.turn
+            if lanes is None:
+                lanes = kind.turn = self._bid(kind)
+            if lanes and (turn is None or lanes[0][0] < turn[0][0]):
+                chosen, turn = kind, lanes
+        if chosen is None or turn is None:
+            return None
+        chosen.turn, self._first = None, turn
+        return turn[0][1:]
 
     def again(self, lane: Lane) -> None:
-        """Let a lane take part again after its first job went, and its tenant with the share that it has now."""
-        self._push(lane)
+        """Let the lane whose turn it was take part with its next job, and its tenant with the share it has now."""
+        found = lane.best(self._ordering, self._now)
+        if found is None:
+            heapq.heappop(self._first)
+        else:
+            heapq.heapreplace(self._first, (*found, lane))
 
     def served(self, job: Job) -> None:
         """Be told that a job went whose turn it was not: its tenant has another share now."""
         if (kind := self._classes.get(job.priority)) is not None:
             kind.turn = None
 
-    def next(self) -> tuple[Job, Lane] | None:
-        """Take the job whose turn it is, with its lane; None when nobody is left."""
-        first: _Class | None = None
+    def refused(self, shape: Shape) -> None:
+        """Be told that a shape, asked about or not, is one to be skipped from now on."""
         for kind in self._classes.values():
-            if not kind.turn or self._skip(kind.turn[0][2].shape):
-                kind.turn = self._bid(kind)
-            if kind.turn and (first is None or first.turn is None or kind.turn[0][0] < first.turn[0][0]):
-                first = kind
-        if first is None or first.turn is None:
-            return None
-        _, job, lane = heapq.heappop(first.turn)
-        first.turn = None
-        return job, lane
-
-    def _push(self, lane: Lane) -> None:
-        found = lane.best(self._ordering, self._now)
-        if found is None:
-            return
-        tenant = lane.tenant if self._usage else EVERYBODY
-        kind = self._classes.setdefault(lane.priority if self._usage else Priority.NORMAL, _Class())
-        kind.turn = None
-        mine = kind.lanes.setdefault(tenant, [])
-        if tenant not in kind.present:
-            kind.present.add(tenant)
-            heapq.heappush(kind.tenants, (self._share(lane.priority, tenant), tenant))
-        heapq.heappush(mine, (*found, lane))
+            if kind.turn and kind.turn[0][2].shape == shape:
+                kind.turn = None
 
     def _share(self, priority: Priority, tenant: str) -> float:
         return self._usage.share(priority, tenant, self._now) if self._usage else 0.0
 
-    def _bid(self, kind: _Class) -> list[tuple[Key, Job, Lane]] | None:
+    def _bid(self, kind: _Class) -> list[Entry] | None:
         """Give the lanes of the tenant whose turn it is, the first of them one to be looked at."""
         while kind.tenants:
             share, tenant = kind.tenants[0]
