@@ -39,10 +39,9 @@ async def allocation(ports: Ports, dispatcher: Dispatcher) -> list[str]:
     machines = await ports.documents.find("machines", {"state": "available"})
     names = [one.id for one in machines]
     placed = await ports.documents.find("jobs", {"machine": names, "state": ["ready", "leased"]}, limit=100_000)
-    board = dispatcher._board
-    if not await ports.documents.count("jobs", {"state": "ready", "machine": None}) and not board.engine.running:
-        return []  # it had nothing to look at
-    engine = board.engine
+    engine = dispatcher._board.engine
+    if not len(engine.fleet):
+        return []  # nothing waits, or there is no machine: it did not look at what runs
     wrong = []
     if (known := set(engine.running)) != (stored := {job.id for job in placed}):
         wrong.append(f"the scheduler counts {sorted(known - stored)} as running, and not {sorted(stored - known)}")
@@ -72,7 +71,10 @@ def beyond_capacity(jobs: Sequence[Document], machines: Sequence[Document]) -> l
     wrong = []
     for machine in machines:
         here = on[machine.id]
-        cpus = sum(map(_cpus, here)) - max(map(_cpus, filter(_may_exceed, here)), default=0)
+        # CPU is soft: no job counts as wanting more cores than the machine has.
+        most = float(machine.body["cpus"])
+        wanted = {job.id: min(most, float(job.body["needs"]["cpus"])) for job in here}
+        cpus = sum(wanted.values()) - max((wanted[job.id] for job in here if _may_exceed(job)), default=0)
         gpus = sum(job.body["needs"]["gpus"] for job in here)
         if cpus > machine.body["cpus"] + QUEUE_AHEAD or gpus > len(machine.body["gpus"]):
             names = sorted(job.id for job in here)
@@ -93,10 +95,6 @@ def _ends(job: Document) -> int:
 def _may_exceed(job: Document) -> bool:
     urgent = job.body["priority"] in INTERACTIVE or job.body.get("changed")  # it was urgent when it was placed
     return bool(urgent) and not job.body["needs"]["gpus"]
-
-
-def _cpus(job: Document) -> float:
-    return float(job.body["needs"]["cpus"])
 
 
 async def _completions(ports: Ports) -> list[tuple[str, str]]:

@@ -1,8 +1,10 @@
 """Of several equal processes one leads; when it falls silent, another does."""
 
+import time
 from pathlib import Path
 
 from aima_common import wiring
+from aima_common.adapters.embedded.documents import SqliteDocuments
 from aima_common.jobs import Leadership, leadership
 from aima_common.ports.documents import Change, Expect, Lease
 
@@ -60,3 +62,17 @@ async def test_whoever_owns_the_store_alone_need_not_wait_for_a_leader_that_died
         assert not await next_one.held(), "control"
         await Leadership.inherit(ports.documents)
         assert await next_one.held()
+
+
+async def test_who_believes_to_lead_is_told_when_asking_for_sure(tmp_path: Path) -> None:
+    wrong_by = 0.0
+    async with SqliteDocuments.open(tmp_path / "documents.db", clock=lambda: time.time() + wrong_by) as documents:
+        first, second = (Leadership(documents, "placing", holder) for holder in ("a", "b"))
+        assert await first.held()
+        assert await first.confirmed()
+        wrong_by = 86_400.0  # the store's clock is set forward: the lease is over before its time
+        assert await second.held()
+        assert await first.held(), "control: it believes so for a while yet"
+        assert not await first.confirmed()
+        assert not await first.held(), "and knows it then"
+        assert await second.confirmed()

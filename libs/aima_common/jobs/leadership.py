@@ -36,6 +36,18 @@ class Leadership:
             self._confirmed_at = asked
         return self._confirmed_at is not None
 
+    async def confirmed(self) -> bool:
+        """Tell whether nobody else has taken over by now; for just before what two leaders must not both do.
+
+        `held` may be mistaken where this process stood still, or where the store's clock was set forward: what is read
+        here says who leads, whatever the clocks say.
+        """
+        known = await self._documents.load(COLLECTION, self._name)
+        if known is not None and known.holder == self._holder:
+            return True
+        self._confirmed_at = None
+        return False
+
     async def give_up(self) -> None:
         """Let another process lead at once."""
         self._confirmed_at = None
