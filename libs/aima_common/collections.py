@@ -16,7 +16,7 @@ class Collection:
     ordered: tuple[tuple[str, ...], ...] = ()
     """Fields that are searched together: by the first and the state, then by the others in this order."""
     some: tuple[tuple[str, ...], ...] = ()
-    """The same, of those documents alone that have a text in the last of these fields: where few have, it costs little."""
+    """The same, of those documents alone that have something in the last of these fields."""
     history: bool = True
     """Whether every transition leaves a line; not where numbers change every second and nobody asks how they did."""
 
@@ -40,13 +40,13 @@ COLLECTIONS: tuple[Collection, ...] = (
         "the service of the job's kind",
         JOB_STATES,
         ("medium", "submitted_at"),
-        # However many wait, these are found at once: the oldest ready jobs of a kind and class, the oldest of each tenant,
-        # and those whose deadline is nearest.
+        # However many wait, these are found at once: what is on a machine, and of what is on none the oldest ready jobs
+        # of a kind and class, the oldest of each tenant, and those whose deadline is nearest.
         ordered=(
-            ("kind", "priority", "submitted_at", "id", "machine", "lane"),
-            ("kind", "priority", "tenant", "submitted_at", "id"),
+            ("kind", "machine", "priority", "submitted_at", "id", "lane"),
+            ("kind", "machine", "priority", "tenant", "submitted_at", "id"),
         ),
-        some=(("kind", "priority", "deadline"),),
+        some=(("kind", "machine", "priority", "deadline"),),
     ),
     Collection("analyzers", "analysis", ("available", "unavailable"), ("capability",)),
     Collection("pictures", "fusion", ("gathering", "complete", "erased"), ("medium",)),

@@ -402,6 +402,12 @@ def _indexes(collection: Collection) -> list[IndexModel]:
     for first, *others in collection.ordered:
         ordered = (pipelines.field_path(field) for field in (first, "state", *others))
         indexes.append(IndexModel([(path, ASCENDING) for path in ordered]))
+    for first, *others in collection.some:
+        path = pipelines.field_path(others[-1])
+        # MongoDB uses it for whoever asks for a range of that field within this one: any text.
+        some = (pipelines.field_path(field) for field in (first, "state", *others, "id"))
+        texts = {path: {"$gte": ""}}
+        indexes.append(IndexModel([(one, ASCENDING) for one in some], partialFilterExpression=texts))
     for number, fields in enumerate(collection.unique):
         keys = [(pipelines.field_path(field), ASCENDING) for field in fields]
         meaningful = {path: {"$type": MEANINGFUL} for path, _ in keys}

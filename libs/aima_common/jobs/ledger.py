@@ -163,8 +163,11 @@ class Ledger:
         return await self._documents.insert(COLLECTION, job, outbox=outbox, inbox=inbox)
 
     async def ready(self, kind: JobKind, where: Mapping[str, Any] | None = None, limit: int = 100) -> list[Document]:
-        """Read jobs that may start now, the most urgent first; ties go by age, then id."""
-        wanted = {"kind": kind.value, "state": "ready", **(where or {})}
+        """Read jobs that may start now, the most urgent first; ties go by age, then id.
+
+        Unless `where` names a machine, those that have none.
+        """
+        wanted = {"kind": kind.value, "state": "ready", "machine": None, **(where or {})}
         order = ["priority", "submitted_at"]
         found = list(await self._documents.find(COLLECTION, wanted, order=order, limit=limit + 1))
         if not found:

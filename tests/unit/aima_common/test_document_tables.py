@@ -9,6 +9,7 @@ import pytest
 from aima_common.adapters.embedded import document_tables as tables
 from aima_common.collections import BY_NAME
 from aima_common.contracts.codec import dumps
+from aima_common.ports.documents import Range
 
 SORTS = "TEMP B-TREE"
 
@@ -33,19 +34,53 @@ def plan(c: sqlite3.Connection, collection: str, where: Mapping[str, Any], order
 
 
 READY = {"kind": "analyse", "state": "ready"}
+AGE = ["priority", "submitted_at"]
+CROWDED = {"machine": None, "priority": "batch"}
 
 
-@pytest.mark.parametrize("place", [{}, {"machine": None}, {"machine": "m", "lane": ["video", "image"]}])
 @pytest.mark.parametrize(
-    ("of_class", "order"), [({}, ["priority", "submitted_at"]), ({"priority": "low"}, ["submitted_at"])]
+    ("where", "order", "index"),
+    [
+        ({"machine": None}, AGE, "ordered_0"),
+        ({"machine": "m", "lane": ["video", "image"]}, AGE, "ordered_0"),
+        (CROWDED, ["submitted_at"], "ordered_0"),
+        ({**CROWDED, "tenant": Range(at_least="")}, ["tenant", "submitted_at"], "ordered_1"),
+        ({**CROWDED, "tenant": Range(at_least="a", below="b")}, ["tenant", "submitted_at"], "ordered_1"),
+        ({**CROWDED, "deadline": Range(at_least="")}, ["deadline"], "some_0"),
+    ],
 )
 def test_ready_jobs_are_found_in_their_order_without_looking_at_all_of_them(
-    fresh: sqlite3.Connection, place: dict[str, Any], of_class: dict[str, str], order: list[str]
+    fresh: sqlite3.Connection, where: dict[str, Any], order: list[str], index: str
 ) -> None:
-    found = plan(fresh, "jobs", {**READY, **of_class, **place}, order)
-    assert "INDEX d_jobs_ordered_0" in found
+    found = plan(fresh, "jobs", {**READY, **where}, order)
+    assert f"INDEX d_jobs_{index} (f_kind=? AND state=? AND f_machine=?" in found
+    assert all(f"{column}=?" in found or f"{column}>?" in found for column in columns_of(where))
     assert SORTS not in found
-    assert SORTS in plan(fresh, "jobs", {**READY, **of_class, **place}, ["deadline"])
+    assert SORTS in plan(fresh, "jobs", {**READY, **where}, ["finished_at"])
+
+
+def columns_of(where: Mapping[str, Any]) -> list[str]:
+    """List what has to be looked up, rather than looked at: not the lane, of which a machine has few."""
+    return [tables.column("jobs", field) for field in where if field != "lane"]
+
+
+def test_what_is_on_machines_is_looked_up_among_however_many_wait(fresh: sqlite3.Connection) -> None:
+    found = plan(fresh, "jobs", {"kind": "analyse", "machine": ["a", "b"], "state": ["ready", "leased"]})
+    assert "(f_kind=? AND state=? AND f_machine=?)" in found
+
+
+def test_an_index_that_is_wanted_otherwise_is_made_anew_and_one_that_is_not_wanted_goes(
+    connection: sqlite3.Connection,
+) -> None:
+    connection.executescript(tables.tables())
+    connection.execute("CREATE INDEX d_jobs_ordered_0 ON d_jobs(f_kind, state)")
+    connection.execute("CREATE INDEX d_jobs_on_f_lane ON d_jobs(f_lane)")
+    for _ in range(2):
+        tables.complete(connection)
+    made = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type='index'").fetchall())
+    assert "f_machine" in made["d_jobs_ordered_0"]
+    assert "d_jobs_on_f_lane" not in made
+    assert "d_jobs_on_f_medium" in made
 
 
 def test_the_few_of_a_medium_are_looked_up_rather_than_the_many_in_a_state(fresh: sqlite3.Connection) -> None:

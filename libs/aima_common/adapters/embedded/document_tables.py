@@ -36,7 +36,8 @@ CREATE TABLE IF NOT EXISTS streams(stream TEXT, sequence INTEGER, entry TEXT, bo
 def fields_of(collection: Collection) -> tuple[str, ...]:
     """List the body fields that have a column, each once."""
     unique = (field for fields in collection.unique for field in fields)
-    ordered = (field for fields in collection.ordered for field in fields if field not in OWN_FIELDS)
+    together = (*collection.ordered, *collection.some)
+    ordered = (field for fields in together for field in fields if field not in OWN_FIELDS)
     return tuple(dict.fromkeys((*collection.indexes, *unique, *ordered)))
 
 
@@ -75,9 +76,21 @@ def complete(c: sqlite3.Connection) -> None:
                 c.execute(f"UPDATE {name} SET {_own_column(field)} = {_extracted(field)}")  # noqa: S608
         if f"c_{collection.name}" in present:
             _take_over(c, collection, with_history="history" in present)
-        for statement in _indexes(collection):
-            c.execute(statement)
+        _index(c, collection)
     c.execute("DROP TABLE IF EXISTS history")
+
+
+def _index(c: sqlite3.Connection, collection: Collection) -> None:
+    """Make the indexes that are missing; drop those that are wanted otherwise now, or not any more."""
+    wanted = _indexes(collection)
+    query = "SELECT name, sql FROM sqlite_master WHERE type='index' AND tbl_name=? AND sql IS NOT NULL"
+    for name, made_by in c.execute(query, (table(collection.name),)).fetchall():
+        if made_by not in wanted:
+            c.execute(f"DROP INDEX {name}")
+    present = {row[1] for row in c.execute(query, (table(collection.name),))}
+    for statement in wanted:
+        if statement not in present:
+            c.execute(statement)
 
 
 def _take_over(c: sqlite3.Connection, collection: Collection, *, with_history: bool) -> None:
@@ -106,10 +119,14 @@ def _indexes(collection: Collection) -> list[str]:
     for number, (first, *others) in enumerate(collection.ordered):
         of = [column(collection.name, field) for field in (first, "state", *others)]
         wanted[f"{name}_ordered_{number}"] = tuple(of)
-    statements = [f"CREATE INDEX IF NOT EXISTS {one} ON {name}({', '.join(of)})" for one, of in wanted.items()]
+    statements = [f"CREATE INDEX {one} ON {name}({', '.join(of)})" for one, of in wanted.items()]
+    for number, (first, *others) in enumerate(collection.some):
+        of = [column(collection.name, field) for field in (first, "state", *others, "id")]
+        only = f"{column(collection.name, others[-1])} IS NOT NULL"
+        statements.append(f"CREATE INDEX {name}_some_{number} ON {name}({', '.join(of)}) WHERE {only}")
     for number, fields in enumerate(collection.unique):
         columns = ", ".join(map(_own_column, fields))
-        statements.append(f"CREATE UNIQUE INDEX IF NOT EXISTS {name}_once_{number} ON {name}({columns})")
+        statements.append(f"CREATE UNIQUE INDEX {name}_once_{number} ON {name}({columns})")
     return statements
 
 

@@ -1,0 +1,153 @@
+"""However many jobs one tenant lets wait, its neighbours' jobs and the nearest deadlines are seen at every look."""
+
+import asyncio
+import datetime
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aima_common.contracts.media import Priority
+from aima_common.jobs import JobKind, new_job
+from aima_common.ports.documents import Change, Document, Insert
+from aima_scheduler import window as windows
+from aima_scheduler.dispatch import Dispatcher
+from aima_scheduler.window import NEAREST, OF_A_TENANT, QUESTIONS, WINDOW, Window
+from tests.service.stage import NEEDS, Stage, staged
+
+FLOOD = 20_000
+AT_A_TIME = 500
+
+
+class Crowd:
+    """A dispatcher, one machine with two cores and room for two jobs ahead, and a crowd that waits."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.documents = stage.ports.documents
+        self.window = Window(self.documents, stage.ledger)
+        self.dispatcher = Dispatcher(stage.ports, stage.ledger, self._refused)
+        self.start = stage.ports.clock.now() - datetime.timedelta(minutes=5)
+        self.count = 0
+
+    async def _refused(self, job: Document, reason: str) -> None:
+        raise AssertionError(f"{job.id} is refused: {reason}")
+
+    async def machine(self) -> None:
+        body = {"cpus": 2.0, "memory_bytes": 1 << 30, "gpus": [], "seen_at": "now"}
+        assert await self.documents.insert("machines", Insert("m", "", "available", body))
+
+    def job(self, name: str, tenant: str, priority: Priority = Priority.BATCH, deadline: str | None = None) -> Insert:
+        """Describe a job that came after all those before it."""
+        self.count += 1
+        came = self.start + datetime.timedelta(milliseconds=self.count)
+        body: dict[str, Any] = {"run": "r", "medium": "m", "lane": "video", "needs": NEEDS}
+        kind = JobKind.ANALYSE
+        return new_job(name, tenant, kind, submitted_at=came, priority=priority, deadline=deadline, **body)
+
+    async def wait(self, jobs: Sequence[Insert]) -> None:
+        for first in range(0, len(jobs), AT_A_TIME):
+            await asyncio.gather(*map(self.stage.ledger.add, jobs[first : first + AT_A_TIME]))
+
+    async def flood(self, jobs: int = FLOOD, tenant: str = "flood") -> None:
+        await self.wait([self.job(f"{tenant}-{number:06}", tenant) for number in range(jobs)])
+
+    async def placed(self) -> set[str]:
+        return {job.id for job in await self.stage.all("jobs", machine="m", state="ready")}
+
+    async def end(self, job: str) -> None:
+        await self.documents.transition("jobs", job, change=Change(state="done", set={"machine": "m"}))
+
+
+@pytest.fixture
+async def crowd(tmp_path: Path) -> AsyncIterator[Crowd]:
+    async with staged(tmp_path) as stage:
+        yield Crowd(stage)
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["as it is", "control: the oldest alone"])
+async def test_a_neighbour_and_a_near_deadline_behind_a_flood_start_with_the_first_places(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, seen: bool
+) -> None:
+    if not seen:
+        monkeypatch.setattr(windows, "QUESTIONS", 0)
+        monkeypatch.setattr(windows, "NEAREST", 0)
+    await crowd.machine()
+    await crowd.flood()
+    assert await crowd.dispatcher.place_all() == 4
+    soon = (crowd.stage.ports.clock.now() + datetime.timedelta(minutes=2)).isoformat()
+    await crowd.wait([crowd.job("neighbour", "quiet"), crowd.job("due", "flood", deadline=soon)])
+    for number in range(2):
+        await crowd.end(f"flood-{number:06}")
+    assert await crowd.dispatcher.place_all() == 2
+    begun = {"flood-000002", "flood-000003"}
+    told = await crowd.placed() - begun
+    assert told == ({"neighbour", "due"} if seen else {"flood-000004", "flood-000005"})
+
+
+async def test_a_neighbour_gets_its_fair_share_and_no_more(crowd: Crowd) -> None:
+    await crowd.machine()
+    await crowd.flood(3 * WINDOW)
+    await crowd.flood(OF_A_TENANT * 2, tenant="quiet")
+    for _ in range(20):
+        await crowd.dispatcher.place_all()
+        for job in await crowd.placed():
+            await crowd.end(job)
+    ended = Counter(job.tenant for job in await crowd.stage.all("jobs", state="done"))
+    assert sum(ended.values()) == 80
+    assert ended["quiet"] == pytest.approx(40, abs=4)
+
+
+async def test_where_all_that_wait_are_few_the_order_is_that_of_all_of_them(crowd: Crowd) -> None:
+    rng = random.Random(7)
+    now = crowd.stage.ports.clock.now()
+    jobs = []
+    for number in range(WINDOW):
+        deadline = (now + datetime.timedelta(minutes=rng.randint(1, 300))).isoformat() if rng.random() < 0.3 else None
+        jobs.append(crowd.job(f"job-{number}", rng.choice("abc"), rng.choice(list(Priority)), deadline))
+    await crowd.wait(jobs)
+    seen = [job.id for job in await crowd.window.look()]
+    assert seen == [job.id for job in await crowd.stage.ledger.ready(JobKind.ANALYSE, limit=10 * WINDOW)]
+    assert len(seen) == WINDOW
+    await crowd.wait([crowd.job("one too many", "d")])
+    crowded = [job.id for job in await crowd.window.look()]
+    assert crowded == [job.id for job in await crowd.stage.ledger.ready(JobKind.ANALYSE, limit=10 * WINDOW)]
+
+
+async def test_a_look_reads_no_more_than_a_bounded_number_however_many_wait(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tenant in range(3):
+        await crowd.flood(2 * WINDOW, tenant=f"tenant-{tenant}")
+    find, read = crowd.documents.find, list[int]()
+
+    async def counted(*args: Any, **options: Any) -> Sequence[Document]:
+        found = await find(*args, **options)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(crowd.documents, "find", counted)
+    seen = await crowd.window.look()
+    assert Counter(job.tenant for job in seen) == {"tenant-0": WINDOW, "tenant-1": OF_A_TENANT, "tenant-2": OF_A_TENANT}
+    assert sum(read) <= (WINDOW + 1) + WINDOW + NEAREST + 3 * OF_A_TENANT
+    assert len(read) <= 1 + len(Priority) + 1 + 4
+
+
+async def test_more_tenants_than_a_look_asks_for_have_their_turn(crowd: Crowd) -> None:
+    tenants = 2 * QUESTIONS + 3
+    await crowd.flood(WINDOW, tenant="aaa")
+    jobs = [(number, tenant) for tenant in range(tenants) for number in range(OF_A_TENANT)]
+    await crowd.wait([crowd.job(f"{tenant:03}-{number:03}", f"tenant-{tenant:03}") for number, tenant in jobs])
+    seen = [{job.tenant for job in await crowd.window.look()} - {"aaa"} for _ in range(4)]
+    assert max(map(len, seen)) <= QUESTIONS
+    assert len(set.union(*seen)) == tenants
+    assert seen[0] < set.union(*seen), "the control: one look does not show all of them"
+
+
+async def test_many_small_tenants_are_seen_in_one_look(crowd: Crowd) -> None:
+    await crowd.flood(WINDOW + 1)
+    await crowd.wait([crowd.job(f"of-{number:03}", f"small-{number:03}") for number in range(150)])
+    assert len({job.tenant for job in await crowd.window.look()}) == 151
