@@ -91,9 +91,10 @@ class Board:
         """Have these machines, and no others; tell of those that say nonsense, and are none therefore."""
         wanted, nonsense = sorted_out(found, machine_of)
         gone = [name for name, known in self._machines.items() if wanted.get(name) != known]
-        if gone:
+        if gone or not self._machines:
             # Nothing waits meanwhile: a machine that only changed is gone for a moment, and whoever fits nowhere
-            # else must not be told that it will never run. `set_waiting` follows.
+            # else must not be told that it will never run; whoever came before there was any machine is looked at
+            # anew. `set_waiting` follows.
             for job in list(self.engine.waiting):
                 self.engine.withdraw(job.id)
         for name in gone:
@@ -105,6 +106,11 @@ class Board:
                 self.engine.machine_added(machine)
                 self._machines[name] = machine
         return nonsense
+
+    def set_absent(self, found: Iterable[Facts]) -> None:
+        """Count on the return of these machines: who can run on them only is not told that it will never run."""
+        machines, _ = sorted_out(found, machine_of)
+        self.engine.machines_absent([machines[name] for name in sorted(machines)])
 
     def set_running(self, found: Sequence[Facts], now: float) -> Nonsense:
         """Have these jobs on their machines, and no others; tell of those that say nonsense, and take no room."""

@@ -40,6 +40,10 @@ PICTURE_SHARE = 5
 CLOCK_BACK_SECONDS = 5.0
 """A clock that went back by more than so was wrong before: what was decided by it is thought over anew."""
 
+EXPECTED_SECONDS = 3600.0
+"""A machine that has been away for no longer is expected back: what can run on it only waits for it. To restart one, or a
+whole cluster, takes minutes; of one that is gone for good, people want to know within the hour."""
+
 WRITTEN_AT_A_TIME = 32
 """So many placements are written to the store at a time."""
 
@@ -99,13 +103,14 @@ class Dispatcher:
 
         Of several schedulers one places at a time: two that count the same free room would both fill it.
         """
-        await self._leave_the_silent()
+        away = await self._leave_the_silent()
         waiting = await self._window.look()
         if not waiting or not await self._leadership.held():
             return 0
         now = self._time()
         machines = await self._documents.find("machines", {"state": "available"}, order=["id"])
         doubted = self._board.set_machines(map(_facts, machines), now)
+        self._board.set_absent(_facts(one) for one in away if _is_expected(one, now))
         placed = await self._placed(machines)
         self._doubt({**doubted, **self._board.set_running([_facts(job) for job in placed], now)})
         waiting = await self._without_nonsense(waiting, now)
@@ -149,6 +154,7 @@ class Dispatcher:
         )
         # Who may give way then depends on who comes; nobody plans by that.
         board = Board(replace(self._board.engine.settings, preemption=None))
+        board.engine.machines_absent(self._board.engine.absent)
         board.paces = self._board.paces.copy()
         # Another thread plays the future through, and everybody else goes on meanwhile.
         return await asyncio.to_thread(picture.draw, board, seen, self._board.engine.reservations, now)
@@ -228,12 +234,15 @@ class Dispatcher:
                 found.append(job)
         return found
 
-    async def _leave_the_silent(self) -> None:
-        """Take back what waits for machines that are gone; what they had begun ends with its lease."""
-        if away := [machine.id for machine in await self._documents.find("machines", {"state": "away"})]:
-            wanted = {"kind": JobKind.ANALYSE.value, "machine": away, "state": "ready"}
+    async def _leave_the_silent(self) -> Sequence[Document]:
+        """Take back what waits for machines that are gone, and list these; what they had begun ends with its lease."""
+        away = await self._documents.find("machines", {"state": "away"})
+        if away:
+            names = [machine.id for machine in away]
+            wanted = {"kind": JobKind.ANALYSE.value, "machine": names, "state": "ready"}
             for job in await self._documents.find("jobs", wanted, limit=10_000):
                 await self._take_back(job)
+        return away
 
     async def _assign(self, job: Document, machine: str, reason: str | None) -> bool:
         medium = job.body["medium"]
@@ -277,6 +286,14 @@ def _without_addressee(found: Sequence[Facts]) -> Nonsense:
         except reading.NonsenseError as error:
             nonsense[one.id] = str(error)
     return nonsense
+
+
+def _is_expected(machine: Document, now: float) -> bool:
+    try:
+        seen_at = reading.seconds(machine.body, "seen_at")
+    except reading.NonsenseError:
+        return False
+    return seen_at is not None and abs(now - seen_at) < EXPECTED_SECONDS
 
 
 def _facts(document: Document) -> Facts:

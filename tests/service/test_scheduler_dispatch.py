@@ -1,6 +1,7 @@
 """Jobs find their machines, and leave those that fell silent."""
 
 import asyncio
+import datetime
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from aima_common.contracts.media import Priority
 from aima_common.jobs import JobKind, Ledger, new_job
 from aima_common.ports.documents import Change, Document
 from aima_gateway.remote_explanations import RemoteExplanations
-from aima_scheduler.dispatch import UNCLAIMED_SECONDS, WRITTEN_AT_A_TIME, Dispatcher
+from aima_scheduler.dispatch import EXPECTED_SECONDS, UNCLAIMED_SECONDS, WRITTEN_AT_A_TIME, Dispatcher
 from aima_scheduler.explaining import Door, Explaining
 from tests.service.stage import NEEDS, NOW, TENANT, Stage, staged
 
@@ -83,12 +84,12 @@ async def test_who_stood_still_until_another_leads_places_no_more(
     await yard.machine("m1", cpus=64)
     for number in range(WRITTEN_AT_A_TIME + 8):
         await yard.job(f"job-{number}")
-    answers = iter([True, True, led])
+    answers = iter([True, led])
 
-    async def held() -> bool:
+    async def confirmed() -> bool:
         return next(answers)
 
-    monkeypatch.setattr(yard.dispatcher._leadership, "held", held)
+    monkeypatch.setattr(yard.dispatcher._leadership, "confirmed", confirmed)
     assert await yard.dispatcher.place_all() == WRITTEN_AT_A_TIME + 8 * led
     assert len([one for one in (await yard.places()).values() if one]) == WRITTEN_AT_A_TIME + 8 * led
     monkeypatch.undo()
@@ -105,6 +106,34 @@ async def test_a_job_that_no_machine_can_ever_run_is_told_why(yard: Yard) -> Non
     assert "2048 MiB" in reason
     refused = await yard.stage.one("jobs", "huge")
     assert (refused.state, refused.body["reason"]) == ("unschedulable", reason)
+    assert (await yard.places())["fits"] == "m1"
+
+
+@pytest.mark.parametrize(("away_seconds", "state"), [(60, "ready"), (2 * EXPECTED_SECONDS, "unschedulable")])
+async def test_a_job_for_a_machine_that_is_away_waits_until_it_is_not_expected_any_more(
+    yard: Yard, away_seconds: float, state: str
+) -> None:
+    seen_at = yard.stage.ports.clock.now() - datetime.timedelta(seconds=away_seconds)
+    await yard.machine("m1")
+    body = {"cpus": 1.0, "memory_bytes": 4 * GIB, "gpus": [], "seen_at": seen_at.isoformat()}
+    await yard.stage.put("machines", "large", "away", **body)
+    await yard.job("wide", memory_bytes=3 * GIB)
+    await yard.dispatcher.place_all()
+    assert (await yard.stage.one("jobs", "wide")).state == state
+    back = Change(state="available", set={"seen_at": yard.stage.ports.clock.now().isoformat()})
+    await yard.stage.ports.documents.transition("machines", "large", change=back)
+    await yard.dispatcher.place_all()
+    assert (await yard.places())["wide"] == ("large" if state == "ready" else None)
+
+
+async def test_who_came_before_there_was_a_machine_is_told_as_well_that_none_can_ever_run_it(yard: Yard) -> None:
+    await yard.job("huge", memory_bytes=2 * GIB)
+    await yard.job("fits")
+    await yard.dispatcher.place_all()
+    assert yard.refused == []
+    await yard.machine("m1")
+    await yard.dispatcher.place_all()
+    assert [name for name, _ in yard.refused] == ["huge"]
     assert (await yard.places())["fits"] == "m1"
 
 

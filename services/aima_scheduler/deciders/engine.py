@@ -81,6 +81,8 @@ class Engine:
         self._parked: dict[Shape, Shortfall | None] = {}
         self._possible: dict[Shape, Shortfall | None] = {}
         """What shapes lack of the whole fleet, where they could never run."""
+        self.absent: tuple[Machine, ...] = ()
+        """Machines that are away, and are expected back."""
         self._refused: list[Unschedulable] = []
         self._reservations: dict[str, Reservation] = {}
         self._withholding = Withholding(self.fleet)
@@ -151,6 +153,13 @@ class Engine:
         self._count(machine, 1)
         self._possible.clear()
         self._freed({machine.id})
+
+    def machines_absent(self, machines: Sequence[Machine]) -> None:
+        """Count on the return of these machines: what only they could run waits for them, and is not refused."""
+        if (known := tuple(machines)) != self.absent:
+            self.absent = known
+            self._possible.clear()
+            self._refuse_what_never_fits_now()
 
     def machine_removed(self, machine_id: str, now: float) -> list[Job]:
         """Let a machine go; the jobs that ran there run no more, and are given back."""
@@ -224,6 +233,7 @@ class Engine:
     def copy(self) -> "Engine":
         """Make another engine that knows the same, for what-if and for other threads."""
         other = Engine(self.settings, self.fleet.machines)
+        other.machines_absent(self.absent)
         for one in self.running.values():
             other.adopt(one.job, one.slots, one.started_at)
         for job in self.waiting:
@@ -413,7 +423,12 @@ class Engine:
         if not len(self.fleet):
             return None  # no machine is known yet: that is nobody's fault
         if shape not in self._possible:
-            self._possible[shape] = placement.shortfall(self.fleet, shape)
+            missing = placement.shortfall(self.fleet, shape)
+            if missing is not None and self.absent:
+                away = [one for one in self.absent if one.id not in self.fleet]
+                whole = Fleet((*self.fleet.machines, *away))
+                missing = missing if placement.shortfall(whole, shape) is not None else None
+            self._possible[shape] = missing
         return self._possible[shape]
 
     def _refuse_what_never_fits_now(self) -> None:

@@ -60,6 +60,26 @@ def test_a_job_that_no_machine_can_ever_run_is_told_at_once_with_the_nearest_mis
     assert engine.decide(2) == []
 
 
+def test_what_only_an_absent_machine_could_run_waits_for_its_return() -> None:
+    engine = Engine(machines=MACHINES[:1])
+    engine.machines_absent(MACHINES[2:])
+    engine.submit(job("waits", ON_GPU))
+    engine.submit(job("never", NEVER))
+    assert [(type(one), one.job) for one in engine.decide(1)] == [(Unschedulable, "never")]
+    assert [one.id for one in engine.copy().waiting] == ["waits"]
+    engine.machines_absent(())
+    assert [(type(one), one.job) for one in engine.decide(2)] == [(Unschedulable, "waits")], "control: it is gone"
+
+
+def test_what_waited_for_an_absent_machine_starts_when_it_is_back() -> None:
+    engine = Engine(machines=MACHINES[:1])
+    engine.machines_absent(MACHINES[2:])
+    engine.submit(job("waits", ON_GPU))
+    assert engine.decide(1) == []
+    engine.machine_added(MACHINES[2])
+    assert placed(engine, 2) == {"waits": "g"}
+
+
 def test_a_gang_starts_whole_or_not_at_all() -> None:
     engine = Engine(Settings(reservations=0), MACHINES[:1])
     engine.submit(job("gang", GANG))
