@@ -41,8 +41,8 @@ CLOCK_BACK_SECONDS = 5.0
 """A clock that went back by more than so was wrong before: what was decided by it is thought over anew."""
 
 EXPECTED_SECONDS = 3600.0
-"""A machine that has been away for no longer is expected back: what can run on it only waits for it. To restart one, or a
-whole cluster, takes minutes; of one that is gone for good, people want to know within the hour."""
+"""A machine that has been away for no longer is expected back: what can run on it only waits for it. To restart one, or
+a whole cluster, takes minutes; of one that is gone for good, people want to know within the hour."""
 
 WRITTEN_AT_A_TIME = 32
 """So many placements are written to the store at a time."""
