@@ -86,6 +86,10 @@ class PlainWaiting:
         """List the jobs of a lane."""
         return self._lanes[lane.shape][lane]
 
+    def since(self) -> float:
+        """Compare all jobs."""
+        return min((job.queued_at for job in self), default=float("inf"))
+
     def oldest(self) -> Job | None:
         """Compare all jobs."""
         return min(self, key=lambda job: (job.queued_at, job.id), default=None)

@@ -1,58 +1,68 @@
 """The rooms in which a shape fits, best first; kept up to date by what became of the fleet since the last question."""
 
 from heapq import heapify, heappop, heappush, heapreplace
+from typing import NamedTuple
 
 from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Shape
-from aima_scheduler.deciders.rooms import Catalogue, fits
-from aima_scheduler.deciders.scoring import Rule, Scored
+from aima_scheduler.deciders.rooms import fits
+from aima_scheduler.deciders.scoring import Rule
 
 Entry = tuple[bool, float, int, int]
 """Whether a machine with GPUs would serve a job without, score, position of the first machine, room."""
 
 
-class Scores:
-    """The scores of one shape by room, computed once for each; shared between copies of a fleet."""
+class _Fit(NamedTuple):
+    """How a shape fits into a room."""
 
-    def __init__(self, catalogue: Catalogue, shape: Shape, rule: Rule) -> None:
-        self._rooms = catalogue.rooms
-        self._shape = shape
-        self._rule = rule
-        self._known: dict[int, Scored | None] = {}
+    location: str
+    spares_gpus: bool
+    """Whether the room has GPUs that the shape has no use for."""
+    score: float
+    """With what the machine costs; lower is better."""
+    gpus: tuple[int, ...]
+    """The chosen GPUs, by their numbers in the room."""
 
-    def of(self, number: int) -> Scored | None:
-        """Score a room, or None where the shape does not fit into it."""
-        try:
-            return self._known[number]
-        except KeyError:
-            room = self._rooms[number]
-            found = self._known[number] = self._rule(room, self._shape) if fits(room, self._shape) else None
-            return found
+
+UNKNOWN = _Fit("", spares_gpus=False, score=0.0, gpus=())
+"""Stands for a room that nobody has looked at."""
 
 
 class Candidates:
     """Where one member of a shape fits in a fleet, by location, best first."""
 
-    def __init__(self, fleet: Fleet, shape: Shape, scores: Scores, per_cost: float, version: int) -> None:
+    def __init__(self, fleet: Fleet, shape: Shape, rule: Rule, per_cost: float, version: int) -> None:
         self.version = version
         """What was typical when the scores were made."""
         self._fleet = fleet
+        self._shape = shape
+        self._rule = rule
         self._per_cost = per_cost
-        self._scores = scores
-        self._spare_gpus = shape.gpu_count == 0
+        self._fits: dict[int, _Fit | None] = {}
+        """By room, computed once for each; None where the shape does not fit."""
         self._heaps: dict[str, list[Entry]] = {}
         self._epoch = -1
         self._read = 0
 
-    def best(self) -> dict[str, Entry]:
+    def best(self) -> Entry | None:
+        """Give the best entry, or None where the shape fits nowhere."""
+        self._catch_up()
+        best: Entry | None = None
+        for heap in self._heaps.values():
+            entry = self._top(heap)
+            if entry is not None and (best is None or entry < best):
+                best = entry
+        return best
+
+    def best_by_location(self) -> dict[str, Entry]:
         """Give the best entry of every location where the shape fits."""
         self._catch_up()
         return {location: entry for location, heap in self._heaps.items() if (entry := self._top(heap)) is not None}
 
     def gpus(self, room: int) -> tuple[int, ...]:
         """Give the chosen GPUs of a room, by their numbers there."""
-        scored = self._scores.of(room)
-        return scored[1] if scored else ()
+        fit = self._fits[room]
+        return fit.gpus if fit else ()
 
     def _top(self, heap: list[Entry]) -> Entry | None:
         while heap:
@@ -67,35 +77,39 @@ class Candidates:
         return None
 
     def _catch_up(self) -> None:
-        fleet = self._fleet
+        fleet, joined = self._fleet, self._fleet.joined
         if self._epoch != fleet.epoch:
-            self._heaps = {}
-            for room in fleet.occupied():
-                self._add(room, sort=False)
-            for heap in self._heaps.values():
-                heapify(heap)
-            self._epoch, self._read = fleet.epoch, len(fleet.joined)
-            return
-        joined, read = fleet.joined, self._read
-        if read < len(joined):
-            for room in fleet.still_occupied(joined[read:]):
-                self._add(room, sort=True)
-            self._read = len(joined)
+            self._begin_anew()
+        elif self._read < len(joined):
+            for room in dict.fromkeys(joined[self._read :]):
+                if (found := self._entry(room)) is not None:
+                    heappush(self._heaps.setdefault(found[0], []), found[1])
+        self._epoch, self._read = fleet.epoch, len(joined)
 
-    def _add(self, number: int, *, sort: bool) -> None:
-        first = self._fleet.first(number)
-        if first is None:
-            return
-        scored = self._scores.of(number)
-        if scored is None:
-            return
-        kind = self._fleet.catalogue.rooms[number].kind
-        heap = self._heaps.get(kind.location)
-        if heap is None:
-            heap = self._heaps[kind.location] = []
-        score = scored[0] + self._per_cost * kind.cost_per_hour
-        entry = (self._spare_gpus and bool(kind.gpus), score, first, number)
-        if sort:
-            heappush(heap, entry)
-        else:
-            heap.append(entry)
+    def _begin_anew(self) -> None:
+        self._heaps = {}
+        for room in list(self._fleet.occupied()):
+            if (found := self._entry(room)) is not None:
+                self._heaps.setdefault(found[0], []).append(found[1])
+        for heap in self._heaps.values():
+            heapify(heap)
+
+    def _entry(self, room: int) -> tuple[str, Entry] | None:
+        """Give the location and the entry of a room, or None where it is empty or the shape does not fit."""
+        fit = self._fits.get(room, UNKNOWN)
+        if fit is None or (first := self._fleet.first(room)) is None:
+            return None
+        if fit is UNKNOWN and (fit := self._look(room)) is None:
+            return None
+        return fit.location, (fit.spares_gpus, fit.score, first, room)
+
+    def _look(self, number: int) -> _Fit | None:
+        room, shape = self._fleet.catalogue.rooms[number], self._shape
+        fit = None
+        if fits(room, shape):
+            score, gpus = self._rule(room, shape)
+            kind = room.kind
+            spares_gpus = not shape.gpu_count and bool(kind.gpus)
+            fit = _Fit(kind.location, spares_gpus, score + self._per_cost * kind.cost_per_hour, gpus)
+        self._fits[number] = fit
+        return fit

@@ -39,6 +39,8 @@ class Fleet:
         self._machines: list[Machine | None] = []
         self._listed: tuple[Machine, ...] | None = None
         """The same without those that have left, until something changes."""
+        self._bare: list[Slot] = []
+        """The slot without GPUs of each machine: the same for every job there, so that it is made once."""
         self._kinds: list[int] = []
         self._gpus: list[tuple[FreeGpu, ...]] = []
         self._rooms: list[int] = []
@@ -75,6 +77,7 @@ class Fleet:
         position = len(self._machines)
         self._position[machine.id], self._listed = position, None
         self._machines.append(machine)
+        self._bare.append(Slot(machine.id))
         self._kinds.append(self.catalogue.kind(machine))
         self._gpus.append(all_free(machine.gpus))
         self._rooms.append(GONE)
@@ -112,6 +115,7 @@ class Fleet:
         other = Fleet(workload=self.workload)
         other.catalogue = self.catalogue
         other._position, other._machines = dict(self._position), list(self._machines)
+        other._bare = list(self._bare)
         other._kinds, other._gpus, other._rooms = list(self._kinds), list(self._gpus), list(self._rooms)
         other._occupants = {room: list(positions) for room, positions in self._occupants.items()}
         other._counts = dict(self._counts)
@@ -122,10 +126,6 @@ class Fleet:
     def occupied(self) -> Iterator[int]:
         """Give the number of every room that a machine is in."""
         return iter(self._counts)
-
-    def still_occupied(self, rooms: Iterable[int]) -> list[int]:
-        """Choose the rooms that a machine is in, each once."""
-        return [room for room in dict.fromkeys(rooms) if room in self._counts]
 
     def first(self, room: int) -> int | None:
         """Give the position of the machine of a room that came first, or None where it is empty."""
@@ -142,10 +142,9 @@ class Fleet:
 
     def slot(self, position: int, sorted_gpus: Sequence[int]) -> Slot:
         """Name a machine by its id, and GPUs of its room by their numbers on the machine."""
-        machine = self._at(position)
         if not sorted_gpus:
-            return Slot(machine.id)
-        gpus = self._gpus[position]
+            return self._bare[position]
+        machine, gpus = self._at(position), self._gpus[position]
         if len(gpus) == 1:
             return Slot(machine.id, (0,))
         order = sorted(range(len(gpus)), key=gpus.__getitem__)
@@ -162,6 +161,9 @@ class Fleet:
     def _change(self, shape: Shape, slots: Sequence[Slot], sign: int) -> None:
         if len(slots) != shape.members:
             raise ValueError(f"{shape.members} members need as many slots, not {len(slots)}")
+        if len(slots) == 1:
+            self._change_one(shape, slots[0], sign)
+            return  # nothing to undo, as with nearly all jobs
         done = 0
         try:
             for slot in slots:
@@ -200,7 +202,7 @@ class Fleet:
         if len(heap) > 2 * count + 16:
             heap[:] = {each for each in heap if self._rooms[each] == room}
             heapify(heap)
-        if self.first(room) == position:
+        if heap[0] == position or self.first(room) == position:
             self._note(room)
 
     def _leave(self, position: int) -> None:

@@ -7,6 +7,7 @@ durations seconds, both as floats: the caller owns the clock.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from aima_common.contracts.media import Priority
 
@@ -102,9 +103,8 @@ class Slot:
     gpus: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where a job goes, with a slot for each of its members."""
+class Placement(NamedTuple):
+    """Where a job goes, with a slot for each of its members; a tuple, as one is made for every job that starts."""
 
     job: str
     slots: tuple[Slot, ...]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from aima_scheduler.deciders.candidates import Candidates, Scores
+from aima_scheduler.deciders.candidates import Candidates
 from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Shape, Shortfall, Slot
 from aima_scheduler.deciders.rooms import Room, could_run, fits
@@ -103,16 +103,15 @@ def blocked_by(fleet: Fleet, shape: Shape) -> Shortfall:
 
 def _find_one(fleet: Fleet, shape: Shape, scoring: Scoring, data: Data | None, prices: Prices) -> Slot | None:
     candidates = _candidates(fleet, shape, scoring, prices.per_cost)
-    best = candidates.best()
+    if data is None or scoring is Scoring.FIRST_FIT:
+        chosen = candidates.best()
+        return None if chosen is None else fleet.slot(chosen[2], candidates.gpus(chosen[3]))
+    best = candidates.best_by_location()
     if not best:
         return None
-    if len(best) == 1 or data is None or scoring is Scoring.FIRST_FIT:
-        chosen = min(best.values())
-    else:
-        waits = {place: prices.per_transfer_second * prices.transfer_seconds(data, place) for place in best}
-        place = min(best, key=lambda place: (best[place][0], best[place][1] + waits[place], best[place][2]))
-        chosen = best[place]
-    return fleet.slot(chosen[2], candidates.gpus(chosen[3]))
+    waits = {place: prices.per_transfer_second * prices.transfer_seconds(data, place) for place in best}
+    place = min(best, key=lambda place: (best[place][0], best[place][1] + waits[place], best[place][2]))
+    return fleet.slot(best[place][2], candidates.gpus(best[place][3]))
 
 
 def _candidates(fleet: Fleet, shape: Shape, scoring: Scoring, per_cost: float) -> Candidates:
@@ -122,9 +121,8 @@ def _candidates(fleet: Fleet, shape: Shape, scoring: Scoring, per_cost: float) -
         rules: dict[object, Rule] = fleet.catalogue.known
         if (scoring, version) not in rules:
             rules[scoring, version] = rule_of(scoring, fleet.workload)
-        scores = Scores(fleet.catalogue, shape, rules[scoring, version])
         cost = 0.0 if scoring is Scoring.FIRST_FIT else per_cost
-        found = fleet.candidates[key] = Candidates(fleet, shape, scores, cost, version)
+        found = fleet.candidates[key] = Candidates(fleet, shape, rules[scoring, version], cost, version)
     return found
 
 

@@ -283,6 +283,10 @@ class Waiting:
         """List the lanes of a shape."""
         return list(self._lanes.get(shape, {}).values())
 
+    def since(self) -> float:
+        """Tell since when at most anybody waits: nobody who does came before."""
+        return self._oldest[0][0] if self._oldest else math.inf
+
     def oldest(self) -> Job | None:
         """Give the job that has waited for longest."""
         while self._oldest:

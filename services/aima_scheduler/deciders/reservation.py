@@ -9,6 +9,7 @@ import operator
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Job, Machine, Shape, Slot, expected_seconds
@@ -21,9 +22,8 @@ MACHINES_LOOKED_AT = 32
 _first = operator.itemgetter(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A job that runs."""
+class Running(NamedTuple):
+    """A job that runs; a tuple, as one is made for every job that starts."""
 
     job: Job
     slots: tuple[Slot, ...]

@@ -26,7 +26,8 @@ class _Class:
     present: set[str] = field(default_factory=set)
     lanes: dict[str, list[Entry]] = field(default_factory=dict)
     turn: list[Entry] | None = None
-    """Lanes of the tenant whose turn it is, the first of them one to be looked at; None where that is not known."""
+    """Lanes of the tenant whose turn it is, the first of them one to be looked at; empty where nobody is left, None
+    where it is not known."""
 
 
 class Round:
@@ -94,7 +95,7 @@ class Round:
     def _share(self, priority: Priority, tenant: str) -> float:
         return self._usage.share(priority, tenant, self._now) if self._usage else 0.0
 
-    def _bid(self, kind: _Class) -> list[Entry] | None:
+    def _bid(self, kind: _Class) -> list[Entry]:
         """Give the lanes of the tenant whose turn it is, the first of them one to be looked at."""
         while kind.tenants:
             share, tenant = kind.tenants[0]
@@ -108,4 +109,4 @@ class Round:
             if now <= share:
                 return lanes
             heapq.heapreplace(kind.tenants, (now, tenant))
-        return None
+        return []
