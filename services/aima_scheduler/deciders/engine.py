@@ -16,7 +16,7 @@ from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Job, Machine, Mode, Placement, Shape, Shortfall, Slot
 from aima_scheduler.deciders.ordering import USUAL, Ordering
 from aima_scheduler.deciders.placement import DEFAULT_PRICES, Data, Prices
-from aima_scheduler.deciders.preemption import Lost, Preempt, Preemption, Spending, Victim, Way, since_start
+from aima_scheduler.deciders.preemption import Crowd, Lost, Preempt, Preemption, Spending, Way, since_start
 from aima_scheduler.deciders.queue import Key, Waiting, place_of
 from aima_scheduler.deciders.reservation import Reservation, Running
 from aima_scheduler.deciders.rooms import fits
@@ -209,12 +209,14 @@ class Engine:
             return []
         now, tried = self.waiting.advance(now), set[str]()
         done: list[Preempt] = []
-        on: dict[str, list[Victim]] | None = None
+        left = rule.budget - self.spending.within_the_hour(now)
+        crowd: Crowd | None = None
         while (job := self._first_that_may_preempt(rule, tried, now)) is not None:
             tried.add(job.id)
-            on = preemption.candidates(rule, self.running.values(), lost, now) if on is None else on
-            if (way := self._way_for(job, on, rule, now)) is not None:
-                on[way.slot.machine] = [one for one in on[way.slot.machine] if one not in way.victims]
+            crowd = crowd or Crowd(rule, self.running.values(), lost, left, now)
+            if (way := self._way_for(job, crowd, left, now)) is not None:
+                left -= way.cost
+                crowd.gone(way)
                 done.append(self._give_way(job, way, now))
         return done
 
@@ -389,20 +391,20 @@ class Engine:
         patient = [head for head in untried if now - head[1].queued_at >= rule.patience]
         return min(patient, key=lambda pair: pair[0])[1] if patient else None
 
-    def _way_for(self, job: Job, on: Mapping[str, Sequence[Victim]], rule: Preemption, now: float) -> Way | None:
-        kept = self._reservations.get(job.id)
+    def _way_for(self, job: Job, crowd: Crowd, left: float, now: float) -> Way | None:
+        mine = self._reservations.get(job.id)
         own = (
-            [preemption.free_room(self.fleet.machine(one), self.runs_on(one)) for one in kept.machines] if kept else []
+            [preemption.free_room(self.fleet.machine(one), self.runs_on(one)) for one in mine.machines] if mine else []
         )
         if any(fits(room, job.shape) for room in own) or placement.find(self.fleet, job.shape) is not None:
             return None  # it starts with the next decisions
-        mine = place_of(job, self.settings.ordering, now)
-        before = [one for one in self._reservations.values() if place_of(one.job, self.settings.ordering, now) < mine]
-        closed = {machine for one in before for machine in one.machines}
-        most = rule.budget - self.spending.within_the_hour(now)
-        way = preemption.cheapest_way(self.fleet, job.shape, on, self.runs_on, most, closed=closed)
-        planned = kept or reservation.plan(self.fleet, job, self.runs_on, now)
+        planned = mine or reservation.plan(self.fleet, job, self.runs_on, now)
         wait = planned.at - now if planned else math.inf
+        place = place_of(job, self.settings.ordering, now)
+        kept = {machine for one in self._reservations.values() for machine in one.machines}
+        before = [one for one in self._reservations.values() if place_of(one.job, self.settings.ordering, now) < place]
+        closed = {machine for one in before for machine in one.machines}
+        way = crowd.cheapest_way(self.fleet, job.shape, self.runs_on, min(left, wait), closed=closed, kept=kept)
         return way if way is not None and way.cost < wait else None
 
     def _give_way(self, job: Job, way: Way, now: float) -> Preempt:

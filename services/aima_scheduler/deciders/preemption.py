@@ -6,7 +6,7 @@ A job with one member alone makes others give way, on one machine; of others onl
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from aima_common.contracts.media import Priority
@@ -21,8 +21,11 @@ HOUR_SECONDS = 3600.0
 BUDGET_SECONDS = 600.0
 """Work that may be lost in an hour, s: a sixth of what one core does in it, so that a fleet hardly feels it."""
 
-SETS_LOOKED_AT = 2000
+SETS_LOOKED_AT = 500
 """So many sets of jobs are compared on one machine; where there are more, the cheapest of these is taken."""
+
+MACHINES_LOOKED_AT = 32
+"""Of the machines where enough runs so many are compared, those with the cheapest job: as for reservations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,44 +103,86 @@ def since_start(one: Running, now: float) -> float | None:
     return max(0.0, now - one.started_at)
 
 
-def candidates(rule: Preemption, running: Iterable[Running], lost: Lost, now: float) -> dict[str, list[Victim]]:
-    """List who may be made to give way, by machine."""
-    found: dict[str, list[Victim]] = defaultdict(list)
-    for one in running:
-        job = one.job
-        able = job.checkpointable and job.preempted < rule.most_times and job.shape.members == 1
-        if able and job.priority in rule.preempted and (cost := lost(one, now)) is not None:
-            found[one.slots[0].machine].append(Victim(one, cost))
-    return found
+@dataclass(slots=True)
+class _Here:
+    """Who may be made to give way on one machine, and what all of them have."""
+
+    victims: list[Victim] = field(default_factory=list)
+    cpu_milli: int = 0
+    memory_mib: int = 0
+    gpus: int = 0
+
+    def change(self, one: Running, sign: int) -> None:
+        shape = one.job.shape
+        self.cpu_milli += sign * shape.cpu_milli
+        self.memory_mib += sign * shape.memory_mib
+        self.gpus += sign * shape.gpu_count
+
+    def may_be_enough(self, room: Room, shape: Shape) -> bool:
+        """Tell, quickly, whether there may be room beside what is free when all are gone."""
+        return (
+            room.cpu_milli + self.cpu_milli >= shape.cpu_milli
+            and room.memory_mib + self.memory_mib >= shape.memory_mib
+            and (not shape.gpu_count or len(usable_gpus(room, shape)) + self.gpus >= shape.gpu_count)
+        )
 
 
-def cheapest_way(
-    fleet: Fleet,
-    shape: Shape,
-    on: Mapping[str, Sequence[Victim]],
-    runs_on: Callable[[str], Sequence[Running]],
-    most: float,
-    *,
-    closed: Collection[str] = (),
-) -> Way | None:
-    """Find those whose going makes room on one machine and loses least, `most` s at most; None where nobody's does.
+class Crowd:
+    """Who may be made to give way for so many seconds of work at most, by machine, and at what price."""
 
-    Of equal losses the one with the fewest jobs is taken, then the machine that comes first by name. Nobody is among
-    them without whom there would be room as well. Machines that are `closed` are left alone.
-    """
-    best: tuple[tuple[float, int, str], Way] | None = None
-    # Whatever is found on a machine loses at least what its cheapest job loses.
-    for least, name in sorted((min(each.cost for each in victims), name) for name, victims in on.items() if victims):
-        if least > most:
-            break
-        machine = fleet.machine(name)
-        if name in closed or not could_run(machine, shape):
-            continue
-        way = _way_on(machine, shape, on[name], runs_on(name), most)
-        if way is not None and (best is None or (way.cost, len(way.victims), name) < best[0]):
-            best = (way.cost, len(way.victims), name), way
-            most = way.cost
-    return best[1] if best else None
+    def __init__(self, rule: Preemption, running: Iterable[Running], lost: Lost, most: float, now: float) -> None:
+        self._on: dict[str, _Here] = defaultdict(_Here)
+        preempted, most_times = rule.preempted, rule.most_times
+        for one in running:
+            job = one.job
+            if job.priority not in preempted or not job.checkpointable or job.preempted >= most_times:
+                continue
+            if job.shape.members == 1 and (cost := lost(one, now)) is not None and cost <= most:
+                here = self._on[one.slots[0].machine]
+                here.victims.append(Victim(one, cost))
+                here.change(one, 1)
+        self._order = sorted((min(each.cost for each in here.victims), name) for name, here in self._on.items())
+
+    def gone(self, way: Way) -> None:
+        """Count those out who have given way."""
+        here = self._on[way.slot.machine]
+        for each in way.victims:
+            here.victims.remove(each)
+            here.change(each.running, -1)
+
+    def cheapest_way(
+        self,
+        fleet: Fleet,
+        shape: Shape,
+        runs_on: Callable[[str], Sequence[Running]],
+        most: float,
+        *,
+        closed: Collection[str] = (),
+        kept: Collection[str] = (),
+    ) -> Way | None:
+        """Find those whose going makes room on one machine and loses least, `most` s at most; None where nobody's does.
+
+        Of equal losses the one with the fewest jobs is taken, then the machine that comes first by name. Nobody is
+        among them without whom there would be room as well. Machines that are `closed` are left alone; on those that
+        are `kept` the fleet does not tell what is free.
+        """
+        best: tuple[tuple[float, int, str], Way] | None = None
+        looked_at = 0
+        # Whatever is found on a machine loses at least what its cheapest job loses.
+        for least, name in self._order:
+            if least > most or looked_at == MACHINES_LOOKED_AT:
+                break
+            here, machine = self._on[name], fleet.machine(name)
+            if name in closed or not (name in kept or here.may_be_enough(fleet.free(name), shape)):
+                continue
+            if not could_run(machine, shape):
+                continue
+            looked_at += 1
+            way = _way_on(machine, shape, here.victims, runs_on(name), most)
+            if way is not None and (best is None or (way.cost, len(way.victims), name) < best[0]):
+                best = (way.cost, len(way.victims), name), way
+                most = way.cost
+        return best[1] if best else None
 
 
 def free_room(machine: Machine, running: Iterable[Running]) -> Room:
@@ -174,6 +219,13 @@ class _Search:
             gpus = [slot.gpus for slot in each.running.slots]
             alike[each.running.job.shape, tuple(gpus)].append(each)
         self._groups = list(alike.values())
+        self._behind = [(0, 0)]
+        """What the groups from one on have of cores and memory, the last first."""
+        for group in reversed(self._groups):
+            cpu, memory = self._behind[-1]
+            freed = group[0].running.job.shape
+            self._behind.append((cpu + len(group) * freed.cpu_milli, memory + len(group) * freed.memory_mib))
+        self._behind.reverse()
         self._best: tuple[float, int, tuple[str, ...]] | None = None
         self._chosen: list[Victim] | None = None
         self._left = SETS_LOOKED_AT
@@ -195,7 +247,9 @@ class _Search:
         if fits(room, self._shape):
             self._note(chosen)
             return
-        if group == len(self._groups) or self._left < 0:
+        cpu, memory = self._behind[group]
+        short = room.cpu_milli + cpu < self._shape.cpu_milli or room.memory_mib + memory < self._shape.memory_mib
+        if short or group == len(self._groups) or self._left < 0:
             return
         self._descend(group + 1, room, chosen)
         limit = self._best[0] if self._best else self._most

@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aima_common.contracts.media import Priority
-from aima_scheduler.deciders import preemption
 from aima_scheduler.deciders.engine import Engine, Settings
 from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Gpu, Job, Machine, Placement, Shape, Slot
-from aima_scheduler.deciders.preemption import HOUR_SECONDS, Preempt, Preemption, Victim, Way
+from aima_scheduler.deciders.preemption import HOUR_SECONDS, Crowd, Preempt, Preemption, Victim, Way, since_start
 from aima_scheduler.deciders.reservation import Running
 from aima_scheduler.deciders.rooms import FreeGpu, Room, fits
 
@@ -99,12 +98,12 @@ def drawn_fleet(rng: random.Random) -> tuple[Fleet, dict[str, list[Running]]]:
 def test_nothing_cheaper_or_smaller_is_found_by_trying_everything(seed: int, most: float, all_equal: bool) -> None:
     rng = random.Random(seed)
     fleet, runs_on = drawn_fleet(rng)
-    on = {
-        name: [Victim(one, 7.0 if all_equal else float(rng.choice([0, 0, 1, 5, 20, 300]))) for one in some][:8]
-        for name, some in runs_on.items()
-    }
+    running = [one for some in runs_on.values() for one in some[:8]]
+    price = {one.job.id: 7.0 if all_equal else float(rng.choice([0, 0, 1, 5, 20, 300])) for one in running}
+    on = {name: [Victim(one, price[one.job.id]) for one in some[:8]] for name, some in runs_on.items()}
+    crowd = Crowd(EAGER, running, lambda one, _: price[one.job.id], 1e9, 0)
     shape = rng.choice([*SHAPES, Shape(6000, 6000), Shape(8000, 8192), Shape(1000, 1000, 2), Shape(4000, 1000, 1)])
-    found = preemption.cheapest_way(fleet, shape, on, runs_on.__getitem__, most)
+    found = crowd.cheapest_way(fleet, shape, runs_on.__getitem__, most)
     best = min(every_way(shape, on, runs_on, most), default=None)
     assert (best is None) == (found is None)
     if found is not None and best is not None:
@@ -130,10 +129,11 @@ def check_way(shape: Shape, way: Way, running: Sequence[Running]) -> None:
 def test_a_machine_with_more_sets_than_can_be_looked_at_gives_a_set_that_is_needed() -> None:
     machine = Machine("wide", 400_000, 400_000)
     shapes = [Shape(1000 + number, 5000 - number) for number in range(60)]
-    running = [Running(job(f"j{number}", shape), (Slot("wide"),), 0) for number, shape in enumerate(shapes)]
-    victims = [Victim(one, 1.0 + number % 7) for number, one in enumerate(running)]
-    shape = Shape(370_000, 300_000)
-    way = preemption.cheapest_way(Fleet([machine]), shape, {"wide": victims}, lambda _: running, 1e6)
+    running = [Running(job(f"j{number}", shape), (Slot("wide"),), -number % 7) for number, shape in enumerate(shapes)]
+    shape, fleet = Shape(370_000, 300_000), Fleet([machine])
+    for one in running:
+        fleet.take(one.job.shape, one.slots)
+    way = Crowd(EAGER, running, since_start, 1e9, 10).cheapest_way(fleet, shape, lambda _: running, 1e6)
     assert way is not None
     for spared in (None, *[each.running for each in way.victims]):
         gone = [each.running for each in way.victims if each.running is not spared]
