@@ -266,7 +266,7 @@ async def replay(ports: Ports, plan: Plan, progress: Callable[[int], None]) -> d
         await ports.documents.insert("machines", Insert(name, "", "available", body))
     machines, scheduling = Machines(ports, plan), Scheduling(ports)
     coming = arrivals(plan)
-    async with _running(ports, machines, scheduling):
+    async with running(ports, machines, scheduling):
         started = time.monotonic()
         late: list[float] = []
         async with asyncio.timeout(LIMIT_SECONDS), asyncio.TaskGroup() as group:
@@ -286,7 +286,8 @@ async def replay(ports: Ports, plan: Plan, progress: Callable[[int], None]) -> d
 
 
 @contextlib.asynccontextmanager
-async def _running(ports: Ports, machines: Machines, scheduling: Scheduling) -> AsyncIterator[None]:
+async def running(ports: Ports, machines: Machines, scheduling: Scheduling) -> AsyncIterator[None]:
+    """Run both services for a while."""
     running = asyncio.create_task(run(ports, machines, scheduling))
     try:
         yield
