@@ -268,6 +268,52 @@ async def test_cancelling_reaches_a_job_whoever_took_it_meanwhile(bench: Bench) 
     assert (await bench.job()).state == "cancelled"
 
 
+async def test_a_job_that_gives_way_is_ready_again_and_counts_no_attempt(bench: Bench) -> None:
+    await bench.add(machine="m1")
+    held = await bench.claimed()
+    read_before = await bench.job()
+    await bench.one.renew(held)
+    assert await bench.other.preempt(read_before, "it gave way to job urgent"), "a heartbeat changes nothing"
+    job = await bench.job()
+    assert (job.state, job.holder, job.body["machine"], job.body["claimed_at"]) == ("ready", None, None, None)
+    assert (job.body["attempts"], job.body["preemptions"]) == (0, 1)
+    assert [(error["code"], error["epoch"]) for error in job.body["errors"]] == [("preempted", 1)]
+    for late in (bench.one.renew(held), bench.one.finish(held, "done", {}, []), bench.one.release(held)):
+        with pytest.raises(StaleLeaseError):
+            await late
+    again = await bench.claimed(bench.other)
+    assert again.epoch == 2
+    with pytest.raises(StaleLeaseError):
+        await bench.one.finish(held, "done", {}, [])
+    await bench.other.finish(again, "done", {}, [])
+
+
+async def test_only_what_is_as_it_was_read_gives_way(bench: Bench) -> None:
+    await bench.add(machine="m1")
+    placed = await bench.job()
+    held = await bench.claimed()
+    assert not await bench.other.preempt(placed, "it began meanwhile")
+    begun = await bench.job()
+    await bench.one.release(held)
+    await bench.claimed(bench.other)
+    assert not await bench.other.preempt(begun, "somebody else has it by now")
+    now = await bench.job()
+    assert (now.state, now.holder, "preemptions" in now.body) == ("leased", "other", False)
+    await bench.other.finish(Held(now, now.epoch), "done", {}, [])
+    assert not await bench.other.preempt(now, "it is over")
+    await bench.add("another", machine="m1")
+    assert await bench.other.preempt(await bench.job("another"), "the control")
+
+
+async def test_giving_way_again_and_again_wears_no_job_out(bench: Bench) -> None:
+    await bench.add()
+    for _ in range(2 * MAX_ATTEMPTS):
+        await bench.claimed()
+        assert await bench.other.preempt(await bench.job(), "again")
+    await bench.one.finish(await bench.claimed(), "done", {}, [])
+    assert (await bench.job()).body["attempts"] == 1
+
+
 async def test_a_job_that_is_done_cannot_be_cancelled(bench: Bench) -> None:
     await bench.add()
     await bench.one.finish(await bench.claimed(), "done", {}, [])
