@@ -81,8 +81,9 @@ class Candidates:
         if self._epoch != fleet.epoch:
             self._begin_anew()
         elif self._read < len(joined):
+            fits_in = self._fits.get  # most rooms are none of this shape's business: these are passed by at once
             for room in dict.fromkeys(joined[self._read :]):
-                if (found := self._entry(room)) is not None:
+                if fits_in(room, UNKNOWN) is not None and (found := self._entry(room)) is not None:
                     heappush(self._heaps.setdefault(found[0], []), found[1])
         self._epoch, self._read = fleet.epoch, len(joined)
 

@@ -275,7 +275,7 @@ class Engine:
 
     def _starving(self, now: float) -> Job | None:
         every = self.settings.starvation_every
-        if not every or (self._placed + 1) % every:
+        if not every or (self._placed + 1) % every or now - self.waiting.since() < self.settings.starvation_after:
             return None
         oldest = self.waiting.oldest()
         if oldest is None or oldest.shape in self._parked or now - oldest.queued_at < self.settings.starvation_after:

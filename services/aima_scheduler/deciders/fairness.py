@@ -36,11 +36,16 @@ class Amounts:
 
     def share_of(self, whole: "Amounts") -> float:
         """Tell the dominant share: 0 for nothing, 1 for all there is of something."""
-        return max(
-            self.cpu_milli / max(whole.cpu_milli, 1),
-            self.memory_mib / max(whole.memory_mib, 1),
-            self.gpu_milli / max(whole.gpu_milli, 1),
-        )
+        return dominant(self.cpu_milli, self.memory_mib, self.gpu_milli, whole)
+
+
+def dominant(cpu_milli: int, memory_mib: int, gpu_milli: int, whole: Amounts) -> float:
+    """Tell the largest share of anything: 0 for nothing, 1 for all there is of something."""
+    return max(
+        cpu_milli / max(whole.cpu_milli, 1),
+        memory_mib / max(whole.memory_mib, 1),
+        gpu_milli / max(whole.gpu_milli, 1),
+    )
 
 
 @dataclass(slots=True)
@@ -102,8 +107,8 @@ class Usage:
     def _running(self, account: _Account) -> float:
         """Tell the dominant share of what runs; computed where it, or all that there is, has changed."""
         if account.whole is not self.whole:
-            amounts = Amounts(account.cpu_milli, account.memory_mib, account.gpu_milli)
-            account.share, account.whole = amounts.share_of(self.whole), self.whole
+            account.share = dominant(account.cpu_milli, account.memory_mib, account.gpu_milli, self.whole)
+            account.whole = self.whole
         return account.share
 
     def _faded(self, account: _Account, now: float) -> float:

@@ -8,6 +8,7 @@ at anew, all at once and seldom. The order is exactly that of sorting all jobs b
 
 import heapq
 import math
+import operator
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from aima_common.urgency import DEADLINE_MINUTES, LARGEST_WAIT_FACTOR, WAIT_STEP
 from aima_scheduler.deciders.model import Job, Mode, Shape, expected_seconds
 from aima_scheduler.deciders.ordering import MISSED_SECONDS, Order, Ordering, age_key
 
+_place = operator.itemgetter(0)
+
 Key = tuple[float, float, str]
 """The place of a job: less is earlier. Its score, negative; when it came; its id."""
 
@@ -28,7 +31,7 @@ LOOK = 200
 """So many jobs of each part of a lane are looked at, most of them its oldest, for one that is short enough."""
 
 
-LEADERS = 32
+LEADERS = 64
 """So many dated jobs are known by their order after they were compared; when all of them went it is done again."""
 
 
@@ -56,12 +59,12 @@ class _Dated:
         self._at: dict[str, int] = {}
         # Flat numbers, which grow in place and which numpy reads where they lie.
         self._queued, self._deadlines = array("d"), array("d")
-        self._leaders: list[tuple[float, Job]] = []
-        """Who came first when all were compared, in order, with their scores then; who went since is skipped."""
+        self._leaders: list[tuple[Key, Job]] = []
+        """Who came first when all were compared, in order, with their places then; who went since is skipped."""
         self._passed = 0
         """So many of the leaders went, from the first on."""
         self._behind = 0.0
-        """Nobody else had a higher score then."""
+        """Nobody else had a lesser place than this then, by the first part of it."""
         self._compared_at = math.inf
 
     def __len__(self) -> int:
@@ -93,28 +96,29 @@ class _Dated:
 
     def _leader(self, ordering: Ordering, now: float) -> tuple[Key, Job] | None:
         """Tell who comes first by what was found when all were compared, or None where that does not tell."""
-        passed = now - self._compared_at
-        if passed < 0:
-            return None
         leaders, there = self._leaders, self._at
         while self._passed < len(leaders) and leaders[self._passed][1].id not in there:
             self._passed += 1
+        if now == self._compared_at and self._passed < len(leaders):
+            return leaders[self._passed]
+        if now <= self._compared_at:
+            return None
         # A minute of waiting or of nearing multiplies a score by so much at most; the rest is for rounding.
-        growth = (1 + passed / WAIT_STEP_SECONDS) * (1 + passed / MISSED_SECONDS) * (1 + 1e-6) if passed else 1.0
+        passed = now - self._compared_at
+        growth = (1 + passed / WAIT_STEP_SECONDS) * (1 + passed / MISSED_SECONDS) * (1 + 1e-6)
         found: tuple[Key, Job] | None = None
         for number in range(self._passed, len(leaders)):
-            score, job = leaders[number]
-            if found is not None and (not passed or score * growth < -found[0][0]):
+            (score, _, job_id), job = leaders[number]
+            if found is not None and found[0][0] < score * growth:
                 return found
-            if job.id in there:
+            if job_id in there:
                 found = _earlier(found, (place_of(job, ordering, now, self._standing), job))
-        certain = found is not None and (not passed or self._behind * growth < -found[0][0])
-        return found if certain else None
+        return found if found is not None and found[0][0] < self._behind * growth else None
 
     def _compare(self, ordering: Ordering, now: float) -> tuple[Key, Job]:
         scores, queued = self._scores(now), np.frombuffer(self._queued)
         ahead = np.arange(len(scores))
-        self._behind = -math.inf
+        self._behind = 0.0
         if len(scores) > LEADERS:
             least = np.partition(scores, -LEADERS)[-LEADERS]
             ahead = np.flatnonzero(scores >= least)
@@ -122,11 +126,11 @@ class _Dated:
                 above, equal = np.flatnonzero(scores > least), np.flatnonzero(scores == least)
                 youngest = np.partition(queued[equal], LEADERS)[LEADERS]
                 ahead = np.concatenate([above, equal[queued[equal] <= youngest]])
-            self._behind = float(least)
-        placed = sorted((place_of(self._jobs[one], ordering, now, self._standing), one) for one in ahead.tolist())
-        self._leaders = [(-place[0], self._jobs[one]) for place, one in placed]
+            self._behind = -float(least)
+        jobs = [self._jobs[one] for one in ahead.tolist()]
+        self._leaders = sorted([(place_of(job, ordering, now, self._standing), job) for job in jobs], key=_place)
         self._passed, self._compared_at = 0, now
-        return placed[0][0], self._jobs[placed[0][1]]
+        return self._leaders[0]
 
     def _scores(self, now: float) -> npt.NDArray[np.float64]:
         """Score as `ordering` does, operation by operation, so that equals are equals here too."""

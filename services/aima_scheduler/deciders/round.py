@@ -39,11 +39,13 @@ class Round:
         self._now = now
         self._skip = skip
         self._classes: dict[Priority, _Class] = {}
+        self._refused = False
+        """Whether a shape is to be skipped that was not when its lanes were offered."""
         self._first: list[Entry] = []
         """Lanes of whom it was whose turn was given last."""
 
     def offer(self, lanes: Iterable[Lane]) -> None:
-        """Let the jobs of lanes take part."""
+        """Let the jobs of lanes take part, none of them of a shape to be skipped."""
         for lane in lanes:
             if (found := lane.best(self._ordering, self._now)) is None:
                 continue
@@ -88,6 +90,7 @@ class Round:
 
     def refused(self, shape: Shape) -> None:
         """Be told that a shape, asked about or not, is one to be skipped from now on."""
+        self._refused = True
         for kind in self._classes.values():
             if kind.turn and kind.turn[0][2].shape == shape:
                 kind.turn = None
@@ -100,7 +103,7 @@ class Round:
         while kind.tenants:
             share, tenant = kind.tenants[0]
             lanes = kind.lanes[tenant]
-            while lanes and self._skip(lanes[0][2].shape):
+            while self._refused and lanes and self._skip(lanes[0][2].shape):
                 heapq.heappop(lanes)
             if not lanes:
                 kind.present.discard(heapq.heappop(kind.tenants)[1])
