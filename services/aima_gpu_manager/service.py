@@ -24,6 +24,8 @@ HEARTBEAT_SECONDS = 10.0
 AWAY_SECONDS = 45.0
 """A machine that says nothing for this long is taken for away; its leases end by themselves."""
 
+SIZE = ("cpus", "memory_bytes")
+
 log = structlog.get_logger()
 
 
@@ -36,6 +38,8 @@ class GpuManager:
         self._documents = ports.documents
         self._clock = ports.clock
         self._look = look
+        self._unclear: dict[str, tuple[int, float]] = {}
+        """Machines that say to have been seen later than now: at which version, and since when, by our own clock."""
 
     def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
         """Map messages to what follows from them."""
@@ -59,7 +63,8 @@ class GpuManager:
 
     async def announce(self, seen: Inventory) -> None:
         """Write what was seen; tell of it only when it is news."""
-        now = self._clock.now()
+        # By the store's clock, as whoever reads it: a machine's own may be wrong.
+        now = await self._documents.now()
         known = await self._documents.load("machines", seen.machine)
         body = {**seen.body(), "seen_at": now.isoformat(), "utilisation": utilisation()}
         if known is None:
@@ -73,14 +78,32 @@ class GpuManager:
         )
 
     async def _notice_the_silent(self) -> None:
-        now = self._clock.now()
-        limit = (now - datetime.timedelta(seconds=AWAY_SECONDS)).isoformat()
-        for machine in await self._documents.find("machines", {"state": "available", "seen_at": Range(below=limit)}):
+        now = await self._documents.now()
+        away = datetime.timedelta(seconds=AWAY_SECONDS)
+        silent = {"state": "available", "seen_at": Range(below=(now - away).isoformat())}
+        for machine in await self._documents.find("machines", silent):
             await self._take_for_away(machine, now)
+        unclear = {"state": "available", "seen_at": Range(at_least=(now + away).isoformat())}
+        for machine in self._without_a_sign(await self._documents.find("machines", unclear)):
+            await self._take_for_away(machine, now)
+
+    def _without_a_sign(self, unclear: Sequence[Document]) -> list[Document]:
+        """Find those that have not changed for as long as a silent machine takes to be away, whatever they say.
+
+        The store's clock was set back, or somebody wrote what is no time: it would stay fresh for as long as that.
+        """
+        at = self._clock.monotonic()
+        before, self._unclear = self._unclear, {}
+        for machine in unclear:
+            version, since = before.get(machine.id, (machine.version, at))
+            self._unclear[machine.id] = machine.version, since if version == machine.version else at
+        return [machine for machine in unclear if at - self._unclear[machine.id][1] > AWAY_SECONDS]
 
     async def _take_for_away(self, machine: Document, now: datetime.datetime) -> None:
         body = machine.body
-        gone = Inventory(machine.id, body["cpus"], body["memory_bytes"])
+        # Whoever wrote nonsense into it is told of as a machine of no size.
+        size = [said if isinstance(said, int | float) and 0 <= said < 2**60 else 0 for said in map(body.get, SIZE)]
+        gone = Inventory(machine.id, float(size[0]), int(size[1]))
         told = _changed(gone, now, available=False, cause=f"{machine.id}-{machine.version}")
         expect = Expect(state="available", version=machine.version)
         await self._documents.transition("machines", machine.id, expect=expect, change=Change("away"), outbox=[told])

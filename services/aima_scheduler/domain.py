@@ -1,10 +1,10 @@
 """Which parts a run consists of, and what state it is in. Pure."""
 
-import datetime
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from aima_common.contracts.codec import dumps
 from aima_common.contracts.media import (
@@ -17,7 +17,9 @@ from aima_common.contracts.media import (
     Segment,
     SegmentDerivatives,
 )
-from aima_common.urgency import WEIGHTS
+from aima_common.urgency import WEIGHTS, readable_time
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 INPUT_OF = {"frames": "frames", "thumbnails": "thumbnails", "sound": "sound"}
 """Analyzer input -> field of `SegmentDerivatives`; "picture" means the poster of a still."""
@@ -151,14 +153,23 @@ class Demand:
 def demand(wishes: Iterable[Mapping[str, Any]]) -> Demand:
     """Put wishes together: the highest priority, the earliest deadline, the strictest confidentiality, each on its own.
 
-    Wishes have the fields of a case's options; what is absent is normal, without a deadline, confidential (spec 4.3).
+    Wishes have the fields of a case's options; what is absent, or no such thing, is normal, without a deadline,
+    confidential (spec 4.3): the work goes on all the same.
     """
     told = list(wishes)
-    priorities = [Priority(wish.get("priority") or Priority.NORMAL) for wish in told]
-    deadlines = [str(wish["deadline"]) for wish in told if wish.get("deadline")]
-    secrets = [Confidentiality(wish.get("confidentiality") or Confidentiality.CONFIDENTIAL) for wish in told]
+    priorities = [_one_of(Priority, wish.get("priority"), Priority.NORMAL) for wish in told]
+    deadlines = [(time, str(wish["deadline"])) for wish in told if (time := readable_time(wish.get("deadline")))]
+    strictest = Confidentiality.CONFIDENTIAL
+    secrets = [_one_of(Confidentiality, wish.get("confidentiality"), strictest) for wish in told]
     return Demand(
         max(priorities, key=WEIGHTS.__getitem__, default=Priority.NORMAL),
-        min(deadlines, key=datetime.datetime.fromisoformat, default=None),
-        max(secrets, key=STRICTNESS.index, default=Confidentiality.CONFIDENTIAL),
+        min(deadlines)[1] if deadlines else None,
+        max(secrets, key=STRICTNESS.index, default=strictest),
     )
+
+
+def _one_of(choices: type[Choice], said: object, otherwise: Choice) -> Choice:
+    try:
+        return choices(str(said))
+    except ValueError:
+        return otherwise

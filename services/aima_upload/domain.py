@@ -261,8 +261,9 @@ def _deadline(value: object, now: datetime.datetime, errors: list[FieldError], *
     if value is None:
         return None
     try:
-        deadline = datetime.datetime.fromisoformat(str(value))
-    except ValueError:
+        # In UTC at once: a time in the year 9999 may lie beyond all years there.
+        deadline = _in_utc(datetime.datetime.fromisoformat(str(value)))
+    except (ValueError, OverflowError):
         errors.append(FieldError("deadline", "is not an ISO 8601 time"))
         return None
     if deadline.tzinfo is None:
@@ -270,8 +271,13 @@ def _deadline(value: object, now: datetime.datetime, errors: list[FieldError], *
     elif asked and deadline <= now:
         errors.append(FieldError("deadline", "lies in the past"))
     else:
-        return deadline.astimezone(datetime.UTC).isoformat()
+        return deadline.isoformat()
     return None
+
+
+def _in_utc(time: datetime.datetime) -> datetime.datetime:
+    """Turn a time into UTC; one without a time zone stays what it is."""
+    return time if time.tzinfo is None else time.astimezone(datetime.UTC)
 
 
 def _bad_name(why: str, remedy: str) -> ProblemError:

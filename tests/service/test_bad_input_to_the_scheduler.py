@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from aima_common.contracts import messages as m
+from aima_common.contracts.media import Priority
 from aima_common.jobs import JobKind, Ledger, new_job
 from aima_common.ports.documents import Change, Document, Insert
 from aima_scheduler.dispatch import UNCLAIMED_SECONDS, Dispatcher
 from aima_scheduler.runs import Runs
-from tests.service.stage import NEEDS, NOW, TENANT, Stage, staged
+from tests.service.stage import NEEDS, NOW, TENANT, Stage, staged, uploaded
 
 GIB = 1 << 30
 
@@ -106,6 +108,17 @@ async def test_a_job_that_says_nonsense_is_set_aside_with_its_field_and_its_neig
     assert field in set_aside.body["reason"]
     assert yard.refused == {"nonsense": set_aside.body["reason"]}
     assert await yard.dispatcher.place_all() == 0, "and it is not met again"
+
+
+@pytest.mark.parametrize("deadline", ["soon", "2099-01-01T00:00:00", "2099-13-01T00:00:00Z"])
+def test_a_message_with_a_deadline_that_is_no_time_is_malformed_in_that_field(deadline: str) -> None:
+    for message in (uploaded(), m.CaseChanged(case="case", priority=Priority.LOW)):
+        said = {**message.model_dump(mode="python"), "deadline": deadline}
+        with pytest.raises(ValidationError) as told:
+            type(message).model_validate(said)
+        assert [error["loc"] for error in told.value.errors()] == [("deadline",)]
+        kept = type(message).model_validate({**said, "deadline": "2099-01-01T00:00:00+00:00"})
+        assert kept.model_dump()["deadline"] == "2099-01-01T00:00:00+00:00"
 
 
 async def test_workers_find_their_work_beside_documents_that_say_nonsense(yard: Yard) -> None:

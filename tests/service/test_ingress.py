@@ -177,6 +177,26 @@ async def test_a_case_that_exists_is_offered_to_by_its_id(doors: Doors) -> None:
 
 
 @pytest.mark.parametrize(
+    ("deadline", "why"),
+    [
+        ("2001-01-01T00:00:00Z", "deadline lies in the past"),
+        ("soon", "deadline is not an ISO 8601 time"),
+        ("2099-01-01T00:00:00", "deadline has no time zone"),
+    ],
+)
+async def test_an_offer_with_an_impossible_deadline_is_refused_by_its_field(
+    doors: Doors, deadline: str, why: str
+) -> None:
+    await say(doors, offer("late", await put(doors), options={"deadline": deadline}))
+    [rejected] = await told(doors, m.OfferRejected)
+    assert (rejected.body.id, rejected.body.code) == ("late", "bad_options")
+    assert why in rejected.body.reason
+    await say(doors, offer("in time", await put(doors), options={"deadline": "2099-01-01T00:00:00Z"}))
+    [item] = await items(doors, 1)
+    assert item.body["origin"]["offer"] == "in time"
+
+
+@pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"key": "ingress/default/nothing"}, "object_missing"),

@@ -1,9 +1,10 @@
 """The shapes of media: what they are, how they are cut, what is said about them."""
 
+import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from aima_common.contracts.base import Contract
 
@@ -12,6 +13,16 @@ Seconds = Annotated[float, Field(ge=0)]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _aware(text: str) -> str:
+    if datetime.datetime.fromisoformat(text).utcoffset() is None:
+        raise ValueError("has no time zone")
+    return text
+
+
+AwareTime = Annotated[str, AfterValidator(_aware)]
+"""An aware time, ISO 8601, as text; what is none makes a message malformed, before anybody plans by it."""
 
 
 class MediumType(StrEnum):

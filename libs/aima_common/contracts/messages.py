@@ -6,6 +6,7 @@ from pydantic import Field
 
 from aima_common.contracts.base import Message
 from aima_common.contracts.media import (
+    AwareTime,
     Confidentiality,
     MediumType,
     MissingCapability,
@@ -31,7 +32,7 @@ class MediumUploaded(Message):
     medium: str
     original: ObjectReference
     priority: Priority = Priority.NORMAL
-    deadline: str | None = None
+    deadline: AwareTime | None = None
     """Aware UTC time, ISO 8601."""
     confidentiality: Confidentiality = Confidentiality.CONFIDENTIAL
     profile: Profile = Profile.DEFAULT
@@ -208,7 +209,7 @@ class CaseChanged(Message):
 
     case: str
     priority: Priority
-    deadline: str | None = None
+    deadline: AwareTime | None = None
     """Aware UTC time, ISO 8601."""
     confidentiality: Confidentiality = Confidentiality.CONFIDENTIAL
 

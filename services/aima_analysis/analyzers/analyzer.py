@@ -42,6 +42,10 @@ class DerivativeError(PermanentError):
         super().__init__(message, code="derivative_unreadable", remedy="Have the medium prepared again.")
 
 
+LARGEST_NEED = 2**50
+"""A pebibyte of memory, and more cores and GPUs than there are."""
+
+
 @dataclass(frozen=True)
 class Needs:
     """The least a machine must have for one call; `memory_bytes` includes the models."""
@@ -49,6 +53,12 @@ class Needs:
     cpus: float = 1.0
     memory_bytes: int = 512 * 2**20
     gpus: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what no machine can have, where it is written: jobs with such needs would be set aside one by one."""
+        for name, said in vars(self).items():
+            if not 0 <= said < LARGEST_NEED:
+                raise ValueError(f"an analyzer needs {name}={said!r}: say a number from 0 on that a machine can have")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """What the system is told about analyzers, without running one."""
 
 import hashlib
+import math
 from pathlib import Path
 
 import pytest
 
 from aima_analysis.analyzers import ANALYZERS, chosen
+from aima_analysis.analyzers.analyzer import Needs
 from aima_analysis.analyzers.description import describe
 from aima_analysis.analyzers.echo import Echo
 from aima_analysis.analyzers.faces import Faces
@@ -108,3 +110,11 @@ def test_the_digest_changes_with_models_and_parameters_and_with_nothing_else(
 
 def test_an_analyzer_without_models_is_always_available(tmp_path: Path) -> None:
     assert describe(Echo, store_of(tmp_path)).state == "available"
+
+
+@pytest.mark.parametrize("said", [-1, math.nan, math.inf, 2**60])
+@pytest.mark.parametrize("name", ["cpus", "memory_bytes", "gpus"])
+def test_needs_that_no_machine_can_have_are_refused_where_they_are_written(name: str, said: float) -> None:
+    with pytest.raises(ValueError, match=f"needs {name}="):
+        Needs(**{name: said})  # type: ignore[arg-type]
+    assert vars(Needs(**{name: 0}))[name] == 0, "the control"

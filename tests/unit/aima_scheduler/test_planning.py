@@ -168,6 +168,9 @@ def test_an_analyzers_document_is_read_with_the_reason_of_its_absence() -> None:
         ([{"confidentiality": "public"}], ("normal", None, "public")),
         ([{"confidentiality": "public"}, {"confidentiality": "internal"}], ("normal", None, "internal")),
         ([{"confidentiality": "public"}, {}], ("normal", None, "confidential")),
+        ([{"confidentiality": "public"}, {"confidentiality": "secret"}], ("normal", None, "confidential")),
+        ([{"deadline": "soon"}, {"deadline": LATER}, {"deadline": LATER[:19]}], ("normal", LATER, "confidential")),
+        ([{"priority": "whenever"}, {"priority": "low"}], ("normal", None, "confidential")),
     ],
 )
 def test_of_several_wishes_the_most_urgent_and_the_strictest_count(

@@ -1,14 +1,16 @@
 """What the documents of jobs and machines may say, and how nonsense in them is named."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from aima_common.contracts.media import Priority
 from aima_scheduler import reading
 from aima_scheduler.board import Board, Facts
-from aima_scheduler.deciders.engine import Unschedulable
-from aima_scheduler.deciders.model import Placement
+from aima_scheduler.deciders.engine import Engine, Unschedulable
+from aima_scheduler.deciders.model import Job, Machine, Placement, Shape
 from aima_scheduler.reading import NonsenseError
 
 GIB = 1 << 30
@@ -104,6 +106,18 @@ def test_a_machine_that_says_nonsense_is_named_by_field(body: dict[str, Any], fi
 def test_what_a_machine_says_to_have_free_counts_for_nothing() -> None:
     boasting = {**MACHINE, "free_cpus": 1e6, "free_gpus": 64, "utilisation": {"cpu": -3}}
     assert reading.machine("m", boasting, ahead=0) == reading.machine("m", MACHINE, ahead=0)
+
+
+def test_a_gang_larger_than_the_fleet_is_told_so_and_its_neighbours_start() -> None:
+    engine = Engine(machines=[Machine("m", 4_000, 8_192)])
+    wide = Shape(1_000, 1_024, members=5)
+    for name, shape in (("wide", wide), ("gang", replace(wide, members=3)), ("alone", replace(wide, members=1))):
+        engine.submit(Job(name, "tenant", Priority.NORMAL, shape, 0.0))
+    told = {one.job: one for one in engine.decide(1.0)}
+    assert {name for name, one in told.items() if isinstance(one, Placement)} == {"gang", "alone"}
+    refused = told["wide"]
+    assert isinstance(refused, Unschedulable)
+    assert (refused.shortfall.dimension, refused.shortfall.wanted) == ("members", "5 members together")
 
 
 def test_to_a_place_that_nobody_knows_only_what_is_public_goes() -> None:

@@ -58,6 +58,11 @@ def test_what_is_not_said_about_confidentiality_is_confidential() -> None:
         ({"deadline": "soon", "profile": "best"}, {"deadline", "profile"}),
         ({"deadline": "2026-01-02T03:04:05Z"}, {"deadline"}),
         ({"deadline": "2026-01-03T03:04:05"}, {"deadline"}),
+        ({"deadline": "9999-12-31T23:59:59-14:00"}, {"deadline"}),
+        ({"deadline": "0001-01-01T00:00:00+14:00"}, {"deadline"}),
+        ({"deadline": 1e300}, {"deadline"}),
+        ({"deadline": ["2099-01-01T00:00:00Z"]}, {"deadline"}),
+        ({"priority": ["high"], "profile": {}, "confidentiality": 7}, {"priority", "profile", "confidentiality"}),
         ({"confidentiality": "secret", "odd": 1}, {"confidentiality", "odd"}),
     ],
 )
