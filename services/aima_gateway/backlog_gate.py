@@ -11,7 +11,9 @@ from aima_common.errors import TransientError, UnavailableError
 from aima_common.jobs import JobKind
 from aima_common.jobs.store_time import StoreTime
 from aima_common.ports import Ports
+from aima_common.ports.documents import Document
 from aima_common.problems import away, later
+from aima_common.urgency import readable_time
 from aima_gateway.backlog import URGENCY, BacklogLimits, Door, Waiting, come_back_seconds, door_after
 
 LOOK_SECONDS = 1.0
@@ -97,12 +99,14 @@ class BacklogGate:
         return Waiting(ages, await self._oldest_message(now))
 
     async def _ages(self, priority: Priority, kind: JobKind, now: datetime.datetime) -> list[float]:
-        """Tell for how long the oldest jobs of one queue have waited; this is read from one index."""
-        where = {"kind": kind.value, "state": "ready", "priority": priority.value}
+        """Tell for how long the oldest jobs of one queue have waited; this is read from one index.
+
+        Those that have a machine already are about to begin; of one that does not say since when, nobody can tell.
+        """
+        where = {"kind": kind.value, "state": "ready", "machine": None, "priority": priority.value}
         found = await self._documents.find("jobs", where, order=["submitted_at"], limit=self._limits.fewest)
-        since = (max(_time(job.body["submitted_at"]), _time(job.body["not_before"])) for job in found)
         # What waits on purpose, before it is tried again, is not behind.
-        return [(now - one).total_seconds() for one in since if one <= now]
+        return [(now - since).total_seconds() for job in found if (since := _since(job)) and since <= now]
 
     async def _oldest_message(self, now: datetime.datetime) -> float:
         if self._monotonic() - self._outbox_at >= OUTBOX_SECONDS:
@@ -111,5 +115,6 @@ class BacklogGate:
         return (now - self._outbox_since).total_seconds() if self._outbox_since else 0.0
 
 
-def _time(text: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(text)
+def _since(job: Document) -> datetime.datetime | None:
+    submitted, not_before = (readable_time(job.body.get(name)) for name in ("submitted_at", "not_before"))
+    return max(submitted, not_before) if submitted and not_before else None

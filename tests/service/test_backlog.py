@@ -62,6 +62,21 @@ async def test_old_work_closes_the_door_for_uploads_and_finished_work_opens_it(b
     assert (await send(busy_doors, case))[0] == 201
 
 
+async def test_jobs_that_do_not_say_since_when_they_wait_neither_close_the_door_nor_break_it(
+    busy_doors: Doors,
+) -> None:
+    case = await busy_doors.case()
+    documents = busy_doors.ports.documents
+    jobs = await waiting(busy_doors, 150)
+    for name, said in zip(jobs, ("yesterday", None, 7), strict=True):
+        await documents.transition("jobs", name, change=Change(set={"submitted_at": said}))
+    assert (await send(busy_doors, case))[0] == 201
+    for name in jobs:
+        await documents.transition("jobs", name, change=Change("unschedulable"))
+    await waiting(busy_doors, 140)
+    assert (await send(busy_doors, case))[0] == 503, "the control"
+
+
 async def test_a_person_who_waits_is_let_in_until_others_like_him_wait_too_long(busy_doors: Doors) -> None:
     urgent, ordinary = await busy_doors.case(priority="high"), await busy_doors.case()
     await waiting(busy_doors, 150)

@@ -43,7 +43,7 @@ CROWDED = {"machine": None, "priority": "batch"}
     [
         ({"machine": None}, AGE, "ordered_0"),
         ({"machine": "m", "lane": ["video", "image"]}, AGE, "ordered_0"),
-        (CROWDED, ["submitted_at"], "ordered_0"),
+        (CROWDED, ["submitted_at"], "ordered_0"),  # also what a gateway asks for, to see how far behind the work is
         ({**CROWDED, "tenant": Range(at_least="")}, ["tenant", "submitted_at"], "ordered_1"),
         ({**CROWDED, "tenant": Range(at_least="a", below="b")}, ["tenant", "submitted_at"], "ordered_1"),
         ({**CROWDED, "deadline": Range(at_least="")}, ["deadline"], "some_0"),
