@@ -42,7 +42,8 @@ class Yard:
     async def job(
         self, name: str, priority: Priority, *, tenant: str = TENANT, gpus: int = 1, submitted_at: Any = NOW
     ) -> None:
-        body: dict[str, Any] = {"run": "r", "medium": "m", "lane": "video", "needs": {**NEEDS, "gpus": gpus}}
+        needs = {**NEEDS, "gpus": gpus}
+        body: dict[str, Any] = {"run": "r", "medium": "m", "lane": "video", "analyzer": name, "needs": needs}
         job = new_job(name, tenant, JobKind.ANALYSE, submitted_at=submitted_at, priority=priority, **body)
         assert await self.worker.add(job)
 
@@ -268,3 +269,20 @@ async def test_the_history_of_a_job_that_gave_way_breaks_no_invariant(yard: Yard
     assert list(check_transitions(Snapshot(now, {}, {"jobs": lines}, {}))) == []
     muddled = [*lines[-1:], *lines[:-1]]
     assert list(check_transitions(Snapshot(now, {}, {"jobs": muddled}, {}))) != [], "the control"
+
+
+@pytest.mark.parametrize("gives_way", [True, False], ids=["gives way", "control"])
+async def test_how_long_a_job_takes_is_not_learned_from_one_that_gave_way(yard: Yard, gives_way: bool) -> None:
+    dispatcher = yard.dispatcher(ON if gives_way else None)
+    held = await both(yard, dispatcher)
+    await dispatcher.place_all()
+    if gives_way:
+        await yard.other.finish(await yard.begun("urgent", yard.other), "done", {}, [])
+        await dispatcher.place_all()
+        assert await yard.where("film") == ("ready", "m1")
+        assert await yard.other.cancel(await yard.stage.one("jobs", "film"))
+    else:
+        await yard.worker.finish(held, "done", {}, [])
+    await yard.job("next", Priority.BATCH)
+    await dispatcher.place_all()
+    assert (dispatcher._board.paces.expected("film") is None) == gives_way

@@ -240,7 +240,8 @@ class _Search:
         # Something to be better than, whatever number of sets there is.
         self._note(self._needed(list(self._able)))
         self._descend(0, self._room, [])
-        return self._needed(self._chosen) if self._chosen is not None else None
+        # Whatever was noted is needed: sets with one fewer that are alike were tried before.
+        return self._chosen
 
     def _descend(self, group: int, room: Room, chosen: list[Victim]) -> None:
         self._left -= 1
