@@ -233,7 +233,8 @@ async def live(folder: Path, life: Life, begun: Callable[[], None]) -> list[str]
     clock.wrong_by = rng.choice(JUMPS_SECONDS)
     async with stores(folder, clock, fencing=life.fencing) as ports:
         for name, body in MACHINES.items():
-            await ports.documents.insert("machines", Insert(name, "", "available", {**body, "seen_at": "now"}))
+            seen_at = clock.now().isoformat()
+            await ports.documents.insert("machines", Insert(name, "", "available", {**body, "seen_at": seen_at}))
         wrong = await heart_check.as_left(ports, (folder / ACCEPTED).read_text().split())
         if life.inherits:
             await Ledger(ports, f"life {life.number}").inherit()
@@ -310,7 +311,8 @@ async def _trouble(ports: Ports, life: Life, clock: JumpingClock, rng: random.Ra
     while True:
         await asyncio.sleep(rng.uniform(0.01, 0.06))
         what = rng.random()
-        job = await ports.documents.load("jobs", f"job-{rng.randrange(max(1, life.last)):05}")
+        # One of the newest: the others have ended.
+        job = await ports.documents.load("jobs", f"job-{max(0, life.last - rng.randint(1, 15)):05}")
         if what < 0.2:
             await _turn(ports, rng.choice(list(MACHINES)))
         elif what < 0.3:
@@ -331,7 +333,8 @@ async def _trouble(ports: Ports, life: Life, clock: JumpingClock, rng: random.Ra
 async def _turn(ports: Ports, machine: str) -> None:
     known = await ports.documents.load("machines", machine)
     state = "away" if known is not None and known.state == "available" else "available"
-    await ports.documents.transition("machines", machine, change=Change(state=state))
+    change = Change(state=state, set={"seen_at": ports.clock.now().isoformat()})
+    await ports.documents.transition("machines", machine, change=change)
 
 
 async def _all_ended(ports: Ports, last: int) -> None:
