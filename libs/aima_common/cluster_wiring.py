@@ -53,9 +53,18 @@ async def cluster(settings: StoreSettings, *, leftover_seconds: float = LEFTOVER
         objects = await stack.enter_async_context(S3Objects.at(s3))
         bus = await stack.enter_async_context(KafkaBus.open(_kafka(settings)))
         vectors = await stack.enter_async_context(_shared_vectors(settings.vectors))
-        await require_one_installation(documents, objects, await bus.cluster_id())
+        await require_one_installation(documents, objects, await _cluster_id(bus))
         await bus.ensure_topics(topic_specifications())
         yield Ports(bus, documents, objects, vectors, search, SystemClock())
+
+
+async def _cluster_id(bus: KafkaBus) -> str:
+    try:
+        return await bus.cluster_id()
+    except UnavailableError:
+        # A client that is not let in says no more than that it found nobody.
+        await bus.check_login()
+        raise
 
 
 def confined(settings: StoreSettings) -> ConfinedProcess:

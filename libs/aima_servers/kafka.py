@@ -29,7 +29,7 @@ advertised.listeners={advertised}
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,BEHIND:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,BEHIND:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={folder}/log
 auto.create.topics.enable=true
 offsets.topic.replication.factor=1
@@ -41,9 +41,13 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.cleaner.dedupe.buffer.size=16777216
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.login.scram-sha-512.sasl.jaas.config={jaas}
 """
 """Automatic topic creation stays on, as in a stock broker: that AIMA never makes a topic by mistake is then
 the client's doing, and can be tested."""
+
+JAAS = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 
 LOGGING = """\
 appender.console.type=Console
@@ -58,6 +62,9 @@ SERVES = "Kafka Server started"
 Behind = tuple[int, int]
 """A second port that the broker listens on, and the port that it names to whoever comes by it: something else listens
 there and passes on. A broker tells its clients where to connect to, so that the address alone leads past a proxy."""
+
+Login = tuple[str, str]
+"""A user and its password."""
 
 
 def fetch(report: Report = quiet) -> Path:
@@ -78,15 +85,22 @@ def fetch(report: Report = quiet) -> Path:
 
 
 @asynccontextmanager
-async def kafka(folder: Path, report: Report = quiet, behind: Behind | None = None) -> AsyncIterator[Served]:
-    """Run a broker with its data in `folder` while the block runs; its address is host:port."""
+async def kafka(
+    folder: Path, report: Report = quiet, behind: Behind | None = None, login: Login | None = None
+) -> AsyncIterator[Served]:
+    """Run a broker with its data in `folder` while the block runs; its address is host:port.
+
+    With `login`, that is an address where this user logs in by SCRAM-SHA-512, and nobody else gets in.
+    """
     libraries = await asyncio.to_thread(fetch, report)
-    port, controller = free_ports(2)
+    port, controller, guarded = free_ports(3)
     settings = folder / "server.properties"
-    settings.write_text(_properties(folder, port, controller, behind))
+    settings.write_text(_properties(folder, port, controller, behind, guarded if login else None))
     (folder / "log4j2.properties").write_text(LOGGING)
     java = [program("java", "install a Java runtime"), *JAVA_OPTIONS, "-cp", f"{libraries}/libs/*"]
     format_log = [*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID, "-c", str(settings)]
+    if login:
+        format_log += ["--add-scram", f"SCRAM-SHA-512=[name={login[0]},password={login[1]}]"]
     await asyncio.to_thread(run, format_log, folder)
     command = [*java[:-2], f"-Dlog4j2.configurationFile={folder}/log4j2.properties", *java[-2:]]
     report(f"kafka {VERSION}: starting on 127.0.0.1:{port}")
@@ -94,15 +108,20 @@ async def kafka(folder: Path, report: Report = quiet, behind: Behind | None = No
     server = Server(command, folder, lambda log: SERVES in log and answers(port))
     async with serving_from(server):
         report(f"kafka {VERSION}: ready")
-        yield Served(f"127.0.0.1:{port}", server)
+        yield Served(f"127.0.0.1:{guarded if login else port}", server)
 
 
-def _properties(folder: Path, port: int, controller: int, behind: Behind | None) -> str:
+def _properties(folder: Path, port: int, controller: int, behind: Behind | None, guarded: int | None) -> str:
     listeners = advertised = f"PLAINTEXT://127.0.0.1:{port}"
     if behind is not None:
         listeners += f",BEHIND://127.0.0.1:{behind[0]}"
         advertised += f",BEHIND://127.0.0.1:{behind[1]}"
-    return PROPERTIES.format(listeners=listeners, advertised=advertised, controller=controller, folder=folder)
+    if guarded is not None:
+        listeners += f",LOGIN://127.0.0.1:{guarded}"
+        advertised += f",LOGIN://127.0.0.1:{guarded}"
+    return PROPERTIES.format(
+        listeners=listeners, advertised=advertised, controller=controller, folder=folder, jaas=JAAS
+    )
 
 
 def _project() -> str:

@@ -10,23 +10,12 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iter
 from typing import Any, Self
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition, errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
-    CommitFailedError,
-    CorruptRecordException,
-    IllegalStateError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    NodeNotReadyError,
-    TopicAlreadyExistsError,
-    TopicAuthorizationFailedError,
-    for_code,
-)
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -57,6 +46,8 @@ FAREWELL_SECONDS = 10.0
 NOBODY = TopicPartition("", 0)
 """Asking for this partition waits, and keeps the membership, without taking what has come for others."""
 
+REFUSALS = errors.SaslAuthenticationFailed, errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError
+
 log = structlog.get_logger()
 
 
@@ -86,6 +77,15 @@ class KafkaBus:
         if self._farewells:
             await asyncio.wait(self._farewells, timeout=FAREWELL_SECONDS)
 
+    async def check_login(self) -> None:
+        """Raise `SettingsError` where a broker refuses our login; of it, brokers that are away say nothing."""
+        for host, port, _ in collect_hosts(self._settings.bootstrap):
+            with contextlib.suppress(OSError, TimeoutError, errors.KafkaError):
+                try:
+                    (await create_conn(host, port, **self._settings.connection())).close()
+                except REFUSALS as error:
+                    raise self._settings.refused(repr(error)) from error
+
     async def cluster_id(self) -> str:
         """Tell the name that the brokers gave their cluster when it was set up."""
         async with _bounded(self._settings.timeout_seconds), self._admin() as admin:
@@ -114,10 +114,10 @@ class KafkaBus:
             refuse_missing([topic.name for topic in topics], address, "AIMA was told to make none")
         answer = await admin.create_topics([self._new_topic(topic) for topic in topics])
         for name, code, *detail in answer.topic_errors:
-            if code in {TopicAuthorizationFailedError.errno, ClusterAuthorizationFailedError.errno}:
+            if code in {errors.TopicAuthorizationFailedError.errno, errors.ClusterAuthorizationFailedError.errno}:
                 refuse_missing([name], address, "AIMA's user may not make it")
-            if code not in {0, TopicAlreadyExistsError.errno}:
-                raise for_code(code)(f"topic {name}: {detail}")
+            if code not in {0, errors.TopicAlreadyExistsError.errno}:
+                raise errors.for_code(code)(f"topic {name}: {detail}")
 
     def _new_topic(self, specification: TopicSpecification) -> NewTopic:
         replication = self._settings.replication
@@ -239,7 +239,7 @@ class KafkaBus:
                 await client.close()
         (_, ((_, code, *_, content),)) = answer.topics[0]
         if code:
-            raise UnavailableError(f"{topic} {number} at {offset}: {for_code(code)!r}", code="kafka")
+            raise UnavailableError(f"{topic} {number} at {offset}: {errors.for_code(code)!r}", code="kafka")
         records = MemoryRecords(content)
         return int(records.next_batch().next_offset) if records.has_next() else offset + 1
 
@@ -337,9 +337,9 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
                 continue
             try:
                 taken = await self._consumer.getmany(place, max_records=1)
-            except CorruptRecordException:
+            except errors.CorruptRecordException:
                 raise
-            except KafkaError:
+            except errors.KafkaError:
                 # Trouble with the cluster says nothing about what lies here.
                 unfolding.after()
                 raise
@@ -427,10 +427,10 @@ async def _leave(consumer: AIOKafkaConsumer) -> None:
 async def _end(producer: AIOKafkaProducer) -> None:
     """Stop a producer without waiting for what it could not deliver."""
     # Its own stop() would wait for ever for a broker that is away. There is no public way to give up.
-    producer._message_accumulator.fail_all(KafkaError("the producer was given up"))  # noqa: SLF001
+    producer._message_accumulator.fail_all(errors.KafkaError("the producer was given up"))  # noqa: SLF001
     try:
         await asyncio.wait_for(producer.stop(), FAREWELL_SECONDS)
-    except (TimeoutError, KafkaError) as error:
+    except (TimeoutError, errors.KafkaError) as error:
         log.warning("producer_did_not_stop", reason=repr(error))
         await producer.client.close()
 
@@ -447,7 +447,7 @@ async def _existing(admin: AIOKafkaAdminClient, topics: set[str]) -> dict[str, E
 
 async def _listed(admin: AIOKafkaAdminClient) -> set[str]:
     while True:
-        with contextlib.suppress(NodeNotReadyError):  # a broker that was away knows of no broker for a moment
+        with contextlib.suppress(errors.NodeNotReadyError):  # a broker that was away knows of no broker for a moment
             return set(await admin.list_topics())
         await asyncio.sleep(0.1)
 
@@ -460,7 +460,7 @@ async def _committed(
         try:
             found = await admin.list_consumer_group_offsets(group, partitions=list(partitions))
             return {one: found[one].offset for one in partitions}
-        except KafkaError as error:
+        except errors.KafkaError as error:
             if not error.retriable:
                 raise
         except KeyError:
@@ -483,11 +483,11 @@ async def _bounded(seconds: float) -> AsyncIterator[None]:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (CommitFailedError, IllegalStateError) as error:
+    except (errors.CommitFailedError, errors.IllegalStateError) as error:
         raise PartitionLostError(f"the partition was lost: {error}", code="partition_lost") from error
-    except MessageSizeTooLargeError as error:
+    except errors.MessageSizeTooLargeError as error:
         raise PermanentError(f"Kafka refused a record for its size: {error}", code="message_too_large") from error
-    except KafkaError as error:
+    except errors.KafkaError as error:
         raise UnavailableError(f"Kafka did not take part: {error!r}", code="kafka") from error
     except asyncio.CancelledError as error:
         if is_cancelled():

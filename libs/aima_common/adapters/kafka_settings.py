@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aima_common.errors import SettingsError
+
 
 @dataclass(frozen=True)
 class KafkaSettings:
@@ -32,9 +34,19 @@ class KafkaSettings:
 
     def client(self) -> dict[str, Any]:
         """Return the arguments that every kind of client takes."""
+        return {"bootstrap_servers": self.bootstrap, **self.connection()}
+
+    def refused(self, why: str) -> SettingsError:
+        """Say that a broker does not let us in."""
+        return SettingsError(
+            f"Kafka at {self.bootstrap} refuses the login of {self.user!r} ({why}): correct AIMA_KAFKA_USER and "
+            "AIMA_KAFKA_PASSWORD, or AIMA_KAFKA where that address asks for none; users log in by SCRAM-SHA-512"
+        )
+
+    def connection(self) -> dict[str, Any]:
+        """Return the arguments that a single connection takes."""
         protocol = ("SASL_" if self.user else "") + ("SSL" if self.authority else "PLAINTEXT")
         common = {
-            "bootstrap_servers": self.bootstrap,
             "client_id": "aima",
             "security_protocol": protocol,
             "request_timeout_ms": self.request_milliseconds,
