@@ -23,13 +23,15 @@ from aima_scheduler.deciders.engine import Settings, Unschedulable
 from aima_scheduler.deciders.model import Shortfall
 from aima_scheduler.deciders.preemption import Preempt
 from aima_scheduler.preempting import Preempting, because
-from aima_scheduler.window import Window
 
 IDLE_SECONDS = 0.5
 """The backstop for a wake-up that never came, or that woke another scheduler than the one that places."""
 
 UNCLAIMED_SECONDS = 20.0
 """A placement that no worker claims for this long is taken back: the machine may be gone."""
+
+WINDOW = 200
+"""So many waiting jobs are looked at; where there are more, so many of each class and those that `Window` adds."""
 
 PICTURE_SECONDS = 1.0
 """A picture this old is drawn anew; in between all who ask share one, so that many cost no more than one."""
@@ -67,7 +69,6 @@ class Dispatcher:
         self._leadership = Leadership(ports.documents, "placing", ledger.holder, ports.clock.monotonic)
         self._board = Board(rules)
         self._preempting = Preempting(ports.documents, ledger)
-        self._window = Window(ports.documents, ledger)
         self._wake = asyncio.Event()
         self._picture: picture.Picture | None = None
         self._picture_until = 0.0
@@ -104,7 +105,7 @@ class Dispatcher:
         Of several schedulers one places at a time: two that count the same free room would both fill it.
         """
         away = await self._leave_the_silent()
-        waiting = await self._window.look()
+        waiting = await self._ledger.ready(JobKind.ANALYSE, limit=WINDOW)
         if not waiting or not await self._leadership.held():
             return 0
         now = self._time()
@@ -150,7 +151,7 @@ class Dispatcher:
             [_facts(one) for one in machines],
             [_facts(job) for job in placed if job.state == "leased"],
             [_facts(job) for job in placed if job.state == "ready"],
-            [_facts(job) for job in await self._window.look()],
+            [_facts(job) for job in await self._ledger.ready(JobKind.ANALYSE, limit=WINDOW)],
         )
         # Who may give way then depends on who comes; nobody plans by that.
         board = Board(replace(self._board.engine.settings, preemption=None))

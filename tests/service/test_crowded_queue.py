@@ -5,6 +5,7 @@ import datetime
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import pytest
 
 from aima_common.contracts.media import Priority
 from aima_common.jobs import JobKind, new_job
+from aima_common.jobs import window as windows
+from aima_common.jobs.window import NEAREST, OF_A_TENANT, QUESTIONS, Window
 from aima_common.ports.documents import Change, Document, Insert
-from aima_scheduler import window as windows
-from aima_scheduler.dispatch import Dispatcher
-from aima_scheduler.window import NEAREST, OF_A_TENANT, QUESTIONS, WINDOW, Window
+from aima_scheduler.dispatch import WINDOW, Dispatcher
 from tests.service.stage import NEEDS, Stage, staged
 
 FLOOD = 20_000
@@ -28,7 +29,7 @@ class Crowd:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.documents = stage.ports.documents
-        self.window = Window(self.documents, stage.ledger)
+        self.window = Window(self.documents, JobKind.ANALYSE.value, WINDOW)
         self.dispatcher = Dispatcher(stage.ports, stage.ledger, self._refused)
         self.start = stage.ports.clock.now() - datetime.timedelta(minutes=5)
         self.count = 0
@@ -66,6 +67,21 @@ class Crowd:
 async def crowd(tmp_path: Path) -> AsyncIterator[Crowd]:
     async with staged(tmp_path) as stage:
         yield Crowd(stage)
+
+
+@pytest.mark.parametrize("kind", [JobKind.PREPARE, JobKind.WRITE])
+async def test_where_nobody_places_jobs_the_tenants_of_a_crowded_class_take_turns(crowd: Crowd, kind: JobKind) -> None:
+    for tenant, count in (("flood", 500), ("quiet", 5), ("quieter", 2)):
+        jobs = [crowd.job(f"{tenant}-{number:03}", tenant) for number in range(count)]
+        await crowd.wait([replace(job, body={**job.body, "kind": kind.value}) for job in jobs])
+    begun = []
+    for _ in range(12):
+        (first, *_) = await crowd.stage.ledger.ready(kind)
+        assert await crowd.stage.ledger.claim(first)
+        begun.append(first.id)
+    flood = [name for name in begun if name.startswith("flood")]
+    assert begun[:6] == ["flood-000", "quiet-000", "quieter-000", "flood-001", "quiet-001", "quieter-001"]
+    assert flood == [f"flood-{number:03}" for number in range(5)], "and nobody starves who is alone again"
 
 
 @pytest.mark.parametrize("seen", [True, False], ids=["as it is", "control: the oldest alone"])
@@ -109,12 +125,14 @@ async def test_where_all_that_wait_are_few_the_order_is_that_of_all_of_them(crow
         deadline = (now + datetime.timedelta(minutes=rng.randint(1, 300))).isoformat() if rng.random() < 0.3 else None
         jobs.append(crowd.job(f"job-{number}", rng.choice("abc"), rng.choice(list(Priority)), deadline))
     await crowd.wait(jobs)
-    seen = [job.id for job in await crowd.window.look()]
+    seen = [job.id for job in await crowd.stage.ledger.ready(JobKind.ANALYSE, limit=WINDOW)]
     assert seen == [job.id for job in await crowd.stage.ledger.ready(JobKind.ANALYSE, limit=10 * WINDOW)]
     assert len(seen) == WINDOW
     await crowd.wait([crowd.job("one too many", "d")])
-    crowded = [job.id for job in await crowd.window.look()]
-    assert crowded == [job.id for job in await crowd.stage.ledger.ready(JobKind.ANALYSE, limit=10 * WINDOW)]
+    crowded = [job.id for job in await crowd.stage.ledger.ready(JobKind.ANALYSE, limit=WINDOW)]
+    whole = [job.id for job in await crowd.stage.ledger.ready(JobKind.ANALYSE, limit=10 * WINDOW)]
+    assert sorted(crowded) == sorted(whole)
+    assert [name for name in crowded if name in seen] != seen, "the control: with one more they take turns"
 
 
 async def test_a_look_reads_no_more_than_a_bounded_number_however_many_wait(

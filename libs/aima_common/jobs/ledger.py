@@ -12,6 +12,8 @@ from aima_common.contracts.media import Priority
 from aima_common.errors import StaleLeaseError
 from aima_common.jobs.failure import KEPT_ERRORS, MAX_ATTEMPTS, MAX_INTERRUPTIONS, Failure, Verdict, after_failure
 from aima_common.jobs.store_time import StoreTime
+from aima_common.jobs.turns import Turns
+from aima_common.jobs.window import Window
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Document, Expect, Insert, Lease
@@ -152,6 +154,8 @@ class Ledger:
         self._time = StoreTime(ports.documents, ports.clock)
         self._holder = holder
         self._rng = rng or random.Random()
+        self._turns = Turns()
+        self._windows: dict[tuple[JobKind, int], Window] = {}
 
     @property
     def holder(self) -> str:
@@ -165,28 +169,32 @@ class Ledger:
     async def ready(self, kind: JobKind, where: Mapping[str, Any] | None = None, limit: int = 100) -> list[Document]:
         """Read jobs that may start now, the most urgent first; ties go by age, then id.
 
-        Unless `where` names a machine, those that have none.
+        Without `where` those that have no machine: where there are more than `limit`, a window on them (see `Window`),
+        in which the tenants of a class take turns.
         """
-        wanted = {"kind": kind.value, "state": "ready", "machine": None, **(where or {})}
-        order = ["priority", "submitted_at"]
-        found = list(await self._documents.find(COLLECTION, wanted, order=order, limit=limit + 1))
+        window = self._windows.setdefault((kind, limit), Window(self._documents, kind.value, limit))
+        found = await window.look() if where is None else await self._among(kind, where, limit)
         if not found:
             # The usual answer, and many processes ask every second.
             return []
-        if len(found) > limit:
-            # Class by class: a thousand old batch jobs must not hide one new critical job behind the limit.
-            found = [job for priority in Priority for job in await self._of_class(priority, wanted, limit)]
-        return await self.due(found)
-
-    async def due(self, found: Sequence[Document]) -> list[Document]:
-        """Choose those of some ready jobs that may start now, the most urgent first; ties go by age, then id."""
         now = await self._time.now()
         due = [job for job in found if is_due(job, now)]
-        return sorted(due, key=lambda job: (-urgency_of(job.body, now), str(job.body.get("submitted_at")), job.id))
+        urgency = {job.id: urgency_of(job.body, now) for job in due}
+        due.sort(key=lambda job: (-urgency[job.id], str(job.body.get("submitted_at")), job.id))
+        crowded = where is None and window.crowded
+        return self._turns.order(due, lambda job: urgency[job.id]) if crowded else due
 
-    async def _of_class(self, priority: Priority, wanted: Mapping[str, Any], limit: int) -> Sequence[Document]:
-        of_class = {**wanted, "priority": priority.value}
-        return await self._documents.find(COLLECTION, of_class, order=["submitted_at"], limit=limit)
+    async def _among(self, kind: JobKind, where: Mapping[str, Any], limit: int) -> Sequence[Document]:
+        wanted = {"kind": kind.value, "state": "ready", **where}
+        order = ["priority", "submitted_at"]
+        found = await self._documents.find(COLLECTION, wanted, order=order, limit=limit + 1)
+        if len(found) <= limit:
+            return found
+        # Class by class: many old batch jobs must not hide one new critical job behind the limit.
+        some = [{**wanted, "priority": priority.value} for priority in Priority]
+        return [
+            job for one in some for job in await self._documents.find(COLLECTION, one, order=order[1:], limit=limit)
+        ]
 
     async def claim(self, job: Document) -> Held | None:
         """Take the lease on a ready job; None when somebody else was faster, or it was changed meanwhile.
@@ -205,6 +213,7 @@ class Ledger:
         )
         if not done.applied or done.document is None:
             return None
+        self._turns.served(done.document)
         return Held(done.document, done.document.epoch)
 
     async def renew(self, held: Held, progress: Mapping[str, Any] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Which of the jobs that wait are looked at: all of them where they are few, and never many, however many wait.
+"""Which of the ready jobs are looked at: all of them where they are few, and never many, however many are ready.
 
 Of a class that is crowded three views are taken, each the beginning of an index: who has waited for longest, whose
 deadline is nearest, and the oldest of every tenant. So a tenant with a million jobs hides neither another tenant nor a
@@ -9,11 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aima_common.contracts.media import Priority
-from aima_common.jobs import JobKind, Ledger
 from aima_common.ports.documents import Document, Documents, Range
-
-WINDOW = 200
-"""So many waiting jobs are looked at as they are, and of each class, where there are more, the oldest of them."""
 
 NEAREST = 50
 """So many jobs of a crowded class are looked at for their deadlines."""
@@ -30,31 +26,31 @@ AFTER_EVERYTHING = "\0"
 
 
 class Window:
-    """Looks at the analysis jobs that have no machine yet."""
+    """Looks at the ready jobs of a kind that have no machine."""
 
-    def __init__(self, documents: Documents, ledger: Ledger) -> None:
+    def __init__(self, documents: Documents, kind: str, most: int) -> None:
         self._documents = documents
-        self._ledger = ledger
+        self._wanted = {"kind": kind, "state": "ready", "machine": None}
+        self._most = most
         self._turns: dict[Priority, str] = {}
         """At which tenant's name the next look at a class begins."""
+        self.crowded = False
+        """Whether there were more than so many at the last look."""
 
-    async def look(self) -> list[Document]:
-        """Read jobs that may start now, the most urgent first; ties go by age, then id."""
-        wanted = {"kind": JobKind.ANALYSE.value, "state": "ready", "machine": None}
-        found = await self._find(wanted, ["priority", "submitted_at"], WINDOW + 1)
-        if not found:
-            # The usual answer, and it is asked for twice a second.
-            return []
-        if len(found) > WINDOW:
-            # Class by class: a thousand old batch jobs must not hide one new critical job.
-            some = {job.id: job for priority in Priority for job in await self._of_class(priority, wanted)}
-            found = list(some.values())
-        return await self._ledger.due(found)
+    async def look(self) -> Sequence[Document]:
+        """Read jobs, in no order: all there are, or of each class so many and those of the other views."""
+        found = await self._find(self._wanted, ["priority", "submitted_at"], self._most + 1)
+        self.crowded = len(found) > self._most
+        if not self.crowded:
+            return found
+        # Class by class: a thousand old batch jobs must not hide one new critical job.
+        some = {job.id: job for priority in Priority for job in await self._of_class(priority)}
+        return list(some.values())
 
-    async def _of_class(self, priority: Priority, wanted: Mapping[str, Any]) -> Sequence[Document]:
-        of_class = {**wanted, "priority": priority.value}
-        oldest = await self._find(of_class, ["submitted_at"], WINDOW)
-        if len(oldest) < WINDOW:
+    async def _of_class(self, priority: Priority) -> Sequence[Document]:
+        of_class = {**self._wanted, "priority": priority.value}
+        oldest = await self._find(of_class, ["submitted_at"], self._most)
+        if len(oldest) < self._most:
             return oldest
         nearest = await self._find({**of_class, "deadline": Range(at_least="")}, ["deadline"], NEAREST)
         return [*oldest, *nearest, *await self._of_every_tenant(priority, of_class)]
