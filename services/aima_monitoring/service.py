@@ -57,7 +57,8 @@ class Monitoring:
         change = Change(add={f"messages.{envelope.type}": 1})
         documents = self._ports.documents
         counted = await documents.transition("rollups", identity, change=change, inbox=envelope.id)
-        if counted.outcome is Outcome.MISSING:
+        if counted.outcome not in {Outcome.APPLIED, Outcome.REPEATED}:
+            # It is not there yet, or whoever counts something else has made it a moment ago.
             await documents.insert("rollups", Insert(identity, envelope.tenant, "open", {"window": window}))
             await documents.transition("rollups", identity, change=change, inbox=envelope.id)
 
