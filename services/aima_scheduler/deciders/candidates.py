@@ -1,6 +1,7 @@
 """The rooms in which a shape fits, best first; kept up to date by what became of the fleet since the last question."""
 
-from heapq import heapify, heappop, heappush, heapreplace
+from collections.abc import Iterable
+from heapq import heappop, heappush, heapreplace
 from typing import NamedTuple
 
 from aima_scheduler.deciders.fleet import Fleet
@@ -65,44 +66,41 @@ class Candidates:
         return fit.gpus if fit else ()
 
     def _top(self, heap: list[Entry]) -> Entry | None:
+        fleet = self._fleet
         while heap:
             entry = heap[0]
-            first = self._fleet.first(entry[3])
-            if first == entry[2]:
-                return entry
-            if first is None:
+            spares_gpus, score, first, room = entry
+            if fleet.is_in(first, room):
+                return entry  # were an earlier machine in the room now, it would have joined with an entry of its own
+            now_first = fleet.first(room)
+            if now_first is None:
                 heappop(heap)
             else:
-                heapreplace(heap, (entry[0], entry[1], first, entry[3]))
+                heapreplace(heap, (spares_gpus, score, now_first, room))
         return None
 
     def _catch_up(self) -> None:
         fleet, joined = self._fleet, self._fleet.joined
         if self._epoch != fleet.epoch:
-            self._begin_anew()
+            self._heaps.clear()
+            self._add(list(fleet.occupied()))
         elif self._read < len(joined):
-            fits_in = self._fits.get  # most rooms are none of this shape's business: these are passed by at once
-            for room in dict.fromkeys(joined[self._read :]):
-                if fits_in(room, UNKNOWN) is not None and (found := self._entry(room)) is not None:
-                    heappush(self._heaps.setdefault(found[0], []), found[1])
+            self._add(dict.fromkeys(joined[self._read :]))
         self._epoch, self._read = fleet.epoch, len(joined)
 
-    def _begin_anew(self) -> None:
-        self._heaps = {}
-        for room in list(self._fleet.occupied()):
-            if (found := self._entry(room)) is not None:
-                self._heaps.setdefault(found[0], []).append(found[1])
-        for heap in self._heaps.values():
-            heapify(heap)
-
-    def _entry(self, room: int) -> tuple[str, Entry] | None:
-        """Give the location and the entry of a room, or None where it is empty or the shape does not fit."""
-        fit = self._fits.get(room, UNKNOWN)
-        if fit is None or (first := self._fleet.first(room)) is None:
-            return None
-        if fit is UNKNOWN and (fit := self._look(room)) is None:
-            return None
-        return fit.location, (fit.spares_gpus, fit.score, first, room)
+    def _add(self, rooms: Iterable[int]) -> None:
+        """Add the entries of those rooms that the shape fits into and that a machine is in."""
+        heaps, fits_by_room, first_of = self._heaps, self._fits, self._fleet.first
+        for room in rooms:
+            fit = fits_by_room.get(room, UNKNOWN)
+            if fit is None or (first := first_of(room)) is None:
+                continue
+            if fit is UNKNOWN and (fit := self._look(room)) is None:
+                continue
+            location, spares_gpus, score, _ = fit
+            if location not in heaps:
+                heaps[location] = []
+            heappush(heaps[location], (spares_gpus, score, first, room))
 
     def _look(self, number: int) -> _Fit | None:
         room, shape = self._fleet.catalogue.rooms[number], self._shape

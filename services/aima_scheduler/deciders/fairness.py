@@ -90,6 +90,8 @@ class Usage:
         account = self._accounts.get((priority, tenant))
         if account is None:
             return 0.0
+        if now <= account.at and account.whole is self.whole:  # as for most of a pass: it is known to the moment
+            return (account.share + account.past) / account.weight
         return (self._running(account) + self._faded(account, now)) / account.weight
 
     def _change(self, priority: Priority, tenant: str, shape: Shape, now: float, sign: int) -> None:
@@ -102,18 +104,21 @@ class Usage:
         account.cpu_milli += count * shape.cpu_milli
         account.memory_mib += count * shape.memory_mib
         account.gpu_milli += count * shape.gpu_count * shape.gpu_milli
-        account.whole = None
+        self._weigh(account)
 
     def _running(self, account: _Account) -> float:
-        """Tell the dominant share of what runs; computed where it, or all that there is, has changed."""
+        """Tell the dominant share of what runs; computed anew where all that there is has changed."""
         if account.whole is not self.whole:
-            account.share = dominant(account.cpu_milli, account.memory_mib, account.gpu_milli, self.whole)
-            account.whole = self.whole
+            self._weigh(account)
         return account.share
+
+    def _weigh(self, account: _Account) -> None:
+        account.share = dominant(account.cpu_milli, account.memory_mib, account.gpu_milli, self.whole)
+        account.whole = self.whole
 
     def _faded(self, account: _Account, now: float) -> float:
         """Tell what is left of the past, with the time since it was told last: at most what ran, in the long run."""
         if now <= account.at or not self._half_life:
-            return account.past  # the same moment, as for most of a pass: nothing has faded
+            return account.past  # the same moment: nothing has faded
         left = math.exp2((account.at - now) / self._half_life)
         return account.past * left + self._running(account) * (1 - left)

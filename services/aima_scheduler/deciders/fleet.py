@@ -127,6 +127,10 @@ class Fleet:
         """Give the number of every room that a machine is in."""
         return iter(self._counts)
 
+    def is_in(self, position: int, room: int) -> bool:
+        """Tell whether the machine at a position is in a room."""
+        return self._rooms[position] == room
+
     def first(self, room: int) -> int | None:
         """Give the position of the machine of a room that came first, or None where it is empty."""
         heap = self._occupants.get(room)
@@ -197,7 +201,12 @@ class Fleet:
         self._leave(position)
         self._rooms[position] = room
         count = self._counts[room] = self._counts.get(room, 0) + 1
-        heap = self._occupants.setdefault(room, [])
+        if count == 1:
+            # Whoever was here before has left: nothing in the heap counts any more.
+            self._occupants[room] = [position]
+            self._note(room)
+            return
+        heap = self._occupants[room]
         heappush(heap, position)
         if len(heap) > 2 * count + 16:
             heap[:] = {each for each in heap if self._rooms[each] == room}

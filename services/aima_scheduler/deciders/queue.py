@@ -264,7 +264,11 @@ class Waiting:
         entry = self._table.pop(job_id, None)
         if entry is None:
             return None
-        self._leave(entry)
+        lane = entry.lane
+        lane.drop(entry.job, entry.part)
+        lane.count -= 1
+        if not lane.count:
+            self._close(lane)
         if len(self._oldest) > 2 * len(self._table) + 1000:
             self._tidy()
         return entry.job
@@ -300,15 +304,11 @@ class Waiting:
             heapq.heappop(self._oldest)
         return None
 
-    def _leave(self, entry: _Entry) -> None:
-        lane = entry.lane
-        lane.drop(entry.job, entry.part)
-        lane.count -= 1
-        if not lane.count:
-            lanes = self._lanes[lane.shape]
-            del lanes[lane.tenant, lane.priority, lane.standing]
-            if not lanes:
-                del self._lanes[lane.shape]
+    def _close(self, lane: Lane) -> None:
+        lanes = self._lanes[lane.shape]
+        del lanes[lane.tenant, lane.priority, lane.standing]
+        if not lanes:
+            del self._lanes[lane.shape]
 
     def _part(self, job: Job) -> _Part:
         if job.deadline is None or self.ordering.order in {Order.FIFO, Order.SHORTEST}:

@@ -100,6 +100,7 @@ class Round:
 
     def _bid(self, kind: _Class) -> list[Entry]:
         """Give the lanes of the tenant whose turn it is, the first of them one to be looked at."""
+        usage = self._usage
         while kind.tenants:
             share, tenant = kind.tenants[0]
             lanes = kind.lanes[tenant]
@@ -108,7 +109,7 @@ class Round:
             if not lanes:
                 kind.present.discard(heapq.heappop(kind.tenants)[1])
                 continue
-            now = self._share(lanes[0][2].priority, tenant)
+            now = usage.share(lanes[0][2].priority, tenant, self._now) if usage else 0.0
             if now <= share:
                 return lanes
             heapq.heapreplace(kind.tenants, (now, tenant))
