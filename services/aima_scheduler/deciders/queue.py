@@ -116,7 +116,7 @@ class _Dated:
         return found if found is not None and found[0][0] < self._behind * growth else None
 
     def _compare(self, ordering: Ordering, now: float) -> tuple[Key, Job]:
-        scores, queued = self._scores(now), np.frombuffer(self._queued)
+        scores, queued = self._scores(ordering, now), np.frombuffer(self._queued)
         ahead = np.arange(len(scores))
         self._behind = 0.0
         if len(scores) > LEADERS:
@@ -127,16 +127,18 @@ class _Dated:
                 youngest = np.partition(queued[equal], LEADERS)[LEADERS]
                 ahead = np.concatenate([above, equal[queued[equal] <= youngest]])
             self._behind = -float(least)
-        jobs = [self._jobs[one] for one in ahead.tolist()]
-        self._leaders = sorted([(place_of(job, ordering, now, self._standing), job) for job in jobs], key=_place)
+        found = [(-score, self._jobs[one]) for score, one in zip(scores[ahead].tolist(), ahead.tolist(), strict=True)]
+        self._leaders = sorted([((first, job.queued_at, job.id), job) for first, job in found], key=_place)
         self._passed, self._compared_at = 0, now
         return self._leaders[0]
 
-    def _scores(self, now: float) -> npt.NDArray[np.float64]:
-        """Score as `ordering` does, operation by operation, so that equals are equals here too."""
+    def _scores(self, ordering: Ordering, now: float) -> npt.NDArray[np.float64]:
+        """Score as `ordering` does, operation by operation, so that what comes out is the same to the last bit."""
         queued, deadline = np.frombuffer(self._queued), np.frombuffer(self._deadlines)
         waits = np.clip((now - queued) / WAIT_STEP_SECONDS, 1.0, LARGEST_WAIT_FACTOR)
         factors = np.maximum(DEADLINE_MINUTES / np.maximum((deadline - now) / 60, 1.0), 1.0)
+        if ordering.mode is Mode.SEED:
+            factors[deadline <= now] = 1.0
         scores: npt.NDArray[np.float64] = self._standing * waits * factors
         return scores
 

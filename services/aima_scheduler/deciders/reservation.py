@@ -135,7 +135,10 @@ def _members_that_fit(room: Room, shape: Shape) -> int:
 
 
 def _with(room: Room, ended: Running, machine: Machine) -> Room:
-    return _changed(room, ended.job.shape, [slot for slot in ended.slots if slot.machine == machine.id], 1)
+    slots = ended.slots
+    if len(slots) > 1:
+        slots = tuple(slot for slot in slots if slot.machine == machine.id)
+    return _changed(room, ended.job.shape, slots, 1)
 
 
 def _without(room: Room, shape: Shape, slots: Sequence[Slot]) -> Room:
@@ -143,12 +146,19 @@ def _without(room: Room, shape: Shape, slots: Sequence[Slot]) -> Room:
 
 
 def _changed(room: Room, shape: Shape, slots: Sequence[Slot], sign: int) -> Room:
-    gpus = list(room.gpus)
+    gpus = room.gpus
     for slot in slots:
-        for number in slot.gpus:
-            gpu = gpus[number]
-            milli, memory = gpu.milli + sign * shape.gpu_milli, gpu.memory_mib + sign * shape.gpu_memory_mib
-            gpus[number] = FreeGpu(gpu.type, milli, memory)
+        if slot.gpus:
+            gpus = _changed_gpus(gpus, shape, slot.gpus, sign)
     count = sign * len(slots)
     cpu, memory = room.cpu_milli + count * shape.cpu_milli, room.memory_mib + count * shape.memory_mib
-    return Room(room.kind, cpu, memory, tuple(gpus))
+    return Room(room.kind, cpu, memory, gpus)
+
+
+def _changed_gpus(gpus: tuple[FreeGpu, ...], shape: Shape, numbers: Sequence[int], sign: int) -> tuple[FreeGpu, ...]:
+    changed = list(gpus)
+    for number in numbers:
+        gpu = gpus[number]
+        milli, memory = gpu.milli + sign * shape.gpu_milli, gpu.memory_mib + sign * shape.gpu_memory_mib
+        changed[number] = FreeGpu(gpu.type, milli, memory)
+    return tuple(changed)

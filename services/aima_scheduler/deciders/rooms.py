@@ -51,17 +51,15 @@ def all_free(gpus: tuple[Gpu, ...]) -> tuple[FreeGpu, ...]:
 
 def could_run(machine: Machine, shape: Shape) -> bool:
     """Tell whether one member would fit on an empty machine."""
-    gpus = [
-        gpu
-        for gpu in machine.gpus
-        if gpu.memory_mib >= shape.gpu_memory_mib and (not shape.gpu_types or gpu.type in shape.gpu_types)
-    ]
-    return (
-        machine.cpu_milli >= shape.cpu_milli
-        and machine.memory_mib >= shape.memory_mib
-        and len(gpus) >= shape.gpu_count
-        and (not shape.locations or machine.location in shape.locations)
-    )
+    if machine.cpu_milli < shape.cpu_milli or machine.memory_mib < shape.memory_mib:
+        return False
+    if shape.locations and machine.location not in shape.locations:
+        return False
+    if not shape.gpu_count:
+        return True
+    memory, types = shape.gpu_memory_mib, shape.gpu_types
+    able = sum(gpu.memory_mib >= memory and (not types or gpu.type in types) for gpu in machine.gpus)
+    return able >= shape.gpu_count
 
 
 def fits(room: Room, shape: Shape) -> bool:
