@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import random
 import signal
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +16,7 @@ from aima_common.contracts.topics import BY_MESSAGE, TOPICS
 from aima_common.jobs import LEASE_SECONDS
 from aima_common.ports import Ports
 from aima_common.ports.bus import Delivery, Record
-from tests.chaos.cluster_ground import Ground
+from tests.chaos.cluster_ground import TAKEN, TURNED_AWAY, Ground
 
 STORE_SECONDS = 30.0
 """How long a server is away (issue 4, "Faults")."""
@@ -85,11 +87,28 @@ def stop_server(name: str, seconds: float = STORE_SECONDS) -> Fault:
         served = ground.cluster.servers[name]
         before = served.process
         async with served.stopped():
-            await asyncio.sleep(seconds)
+            answers = await _asked_meanwhile(ground, seconds)
         require(served.process != before, f"{name} was not started anew")
-        return f"{name} was away for {seconds:.0f} s"
+        told = ", ".join(f"{count} {how}" for how, count in sorted(answers.items()))
+        require(set(answers) <= {TAKEN, TURNED_AWAY}, f"new work was refused in another way: {told}")
+        # A short while is waited out by the gateway itself.
+        require(answers[TURNED_AWAY] > 0 or name != "mongod" or seconds < STORE_SECONDS, f"nobody was told: {told}")
+        return f"{name} was away for {seconds:.0f} s; of new cases meanwhile: {told}"
 
     return Fault(f"{name} away", inflict)
+
+
+async def _asked_meanwhile(ground: Ground, seconds: float) -> Counter[str]:
+    """Ask for new work again and again, for so long; tell how often it was answered how."""
+    answers: Counter[str] = Counter()
+    until = asyncio.get_running_loop().time() + seconds
+    for number in itertools.count():
+        left = until - asyncio.get_running_loop().time()
+        if left <= 0:
+            break
+        answers[await ground.ask_once(number)] += 1
+        await asyncio.sleep(min(1.0, max(0.0, left)))
+    return answers
 
 
 def rolling_restart() -> Fault:

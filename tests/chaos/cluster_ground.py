@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import aiohttp
 import psutil
 
 from aima_client.client import Client
@@ -36,6 +37,8 @@ ASK_SECONDS = 60.0
 """How long a client waits for one answer."""
 
 POLL_SECONDS = 0.25
+TAKEN, TURNED_AWAY = "taken", "told to come back (503, Retry-After)"
+
 SENDERS = 4
 """Clients that upload at the same time."""
 
@@ -115,8 +118,26 @@ class Ground:
 
     def client(self, number: int = 0) -> Client:
         """Talk to one of the gateways, patiently."""
-        urls = [f"http://127.0.0.1:{one.member.environment['AIMA_GATEWAY_PORT']}" for one in self.cluster.of("gateway")]
-        return Client(urls[number % len(urls)], self._key, attempts=3)
+        return Client(self._url(number), self._key, attempts=3)
+
+    async def ask_once(self, number: int) -> str:
+        """Ask for new work without any patience; tell in words how it was answered."""
+        wish, headers = {"name": f"asked meanwhile {number}"}, {"Authorization": f"Bearer {self._key}"}
+        timeout = aiohttp.ClientTimeout(total=ASK_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+                session.post(f"{self._url(number)}/v1/cases", json=wish) as answer,
+            ):
+                if answer.status == http.HTTPStatus.SERVICE_UNAVAILABLE and "Retry-After" in answer.headers:
+                    return TURNED_AWAY
+                return TAKEN if answer.status < http.HTTPStatus.BAD_REQUEST else f"answered {answer.status}"
+        except (aiohttp.ClientError, TimeoutError):
+            return "without an answer"
+
+    def _url(self, number: int) -> str:
+        gateways = self.cluster.of("gateway")
+        return f"http://127.0.0.1:{gateways[number % len(gateways)].member.environment['AIMA_GATEWAY_PORT']}"
 
     async def open_case(self, name: str) -> Book:
         """Create a case."""
