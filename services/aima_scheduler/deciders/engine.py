@@ -18,7 +18,7 @@ from aima_scheduler.deciders.ordering import USUAL, Ordering
 from aima_scheduler.deciders.placement import DEFAULT_PRICES, Data, Prices
 from aima_scheduler.deciders.preemption import Crowd, Lost, Preempt, Preemption, Spending, Way, since_start
 from aima_scheduler.deciders.queue import Key, Waiting, place_of
-from aima_scheduler.deciders.reservation import Reservation, Running
+from aima_scheduler.deciders.reservation import Ends, Reservation, Running
 from aima_scheduler.deciders.rooms import fits
 from aima_scheduler.deciders.round import Round
 from aima_scheduler.deciders.scoring import Scoring
@@ -283,13 +283,14 @@ class Engine:
         return oldest
 
     def _try(self, job: Job, now: float) -> Placement | None:
-        self._forget_reservation(job.id)
+        if job.id in self._reservations:
+            self._forget_reservation(job.id)
         data = Data(job.data_location, job.data_bytes) if job.data_location else None
         slots = placement.find(self.fleet, job.shape, self.settings.scoring, data=data, prices=self.settings.prices)
         if slots is None:
             self._parked[job.shape] = None
             if len(self._reservations) < self.settings.reservations:
-                self._keep_free(job, now)  # before anybody behind it takes what it waits for
+                self._keep_free(job, Ends(self.runs_on, now))  # before anybody behind it takes what it waits for
             return None
         return self._place(job, slots, now)
 
@@ -318,12 +319,13 @@ class Engine:
         wanted += critical[: self.settings.critical_reservations]
         for job_id in [key for key in self._reservations if key not in {job.id for job in wanted}]:
             self._forget_reservation(job_id)
+        ends = Ends(self.runs_on, now)
         for job in wanted:
             if job.id not in self._reservations:
-                self._keep_free(job, now)
+                self._keep_free(job, ends)
 
-    def _keep_free(self, job: Job, now: float) -> None:
-        kept = reservation.plan(self.fleet, job, self.runs_on, now)
+    def _keep_free(self, job: Job, ends: Ends) -> None:
+        kept = reservation.plan(self.fleet, job, ends)
         if kept is not None:
             self._reservations[job.id] = kept
             self._unfilled.add(job.id)
@@ -368,11 +370,12 @@ class Engine:
 
     def _renew_reservations(self, now: float) -> None:
         """Plan anew what does not hold any more: the start has come, or something ended on a machine that is kept."""
+        ends = Ends(self.runs_on, now)
         for job_id, kept in list(self._reservations.items()):
             if now >= kept.at or not self._withholding.covers(job_id, kept.machines):
                 self._forget_reservation(job_id)
                 if kept.job.shape in self._parked:
-                    self._keep_free(kept.job, now)
+                    self._keep_free(kept.job, ends)
 
     def _forget_reservation(self, job_id: str) -> None:
         kept = self._reservations.pop(job_id, None)
@@ -398,7 +401,7 @@ class Engine:
         )
         if any(fits(room, job.shape) for room in own) or placement.find(self.fleet, job.shape) is not None:
             return None  # it starts with the next decisions
-        planned = mine or reservation.plan(self.fleet, job, self.runs_on, now)
+        planned = mine or reservation.plan(self.fleet, job, Ends(self.runs_on, now))
         wait = planned.at - now if planned else math.inf
         place = place_of(job, self.settings.ordering, now)
         kept = {machine for one in self._reservations.values() for machine in one.machines}

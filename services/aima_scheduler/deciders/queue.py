@@ -163,7 +163,7 @@ class Lane:
         """Give the job that comes first, with its place among all jobs."""
         found: tuple[Key, Job] | None = None
         if self._plain and (job := self._head(self._plain, _Part.PLAIN)) is not None:
-            found = place_of(job, ordering, now, self.standing), job
+            found = (-ordering.grown(self.standing, job, now), job.queued_at, job.id), job
         if self._late and (job := self._head(self._late, _Part.LATE)) is not None:
             found = _earlier(found, (place_of(job, ordering, now, self.standing), job))
         return _earlier(found, self._dated.best(ordering, now)) if self._dated else found

@@ -7,7 +7,7 @@ them meanwhile (Lifka 1995; Mu'alem and Feitelson 2001).
 import math
 import operator
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -46,12 +46,32 @@ class Reservation:
     at: float
 
 
-def plan(fleet: Fleet, job: Job, runs_on: Callable[[str], Sequence[Running]], now: float) -> Reservation | None:
+class Ends:
+    """When what runs on each machine ends, as far as is known at one moment; told once for each while nothing starts.
+
+    Several starts that are planned at the same moment look at the same machines.
+    """
+
+    def __init__(self, runs_on: Callable[[str], Sequence[Running]], now: float) -> None:
+        self.now = now
+        self._runs_on = runs_on
+        self._known: dict[str, list[tuple[float, Running]]] = {}
+
+    def on(self, machine_id: str) -> list[tuple[float, Running]]:
+        """List what runs on a machine with when it ends, the first to end first."""
+        found = self._known.get(machine_id)
+        if found is None:
+            ends = [(one.ends_at(self.now), one) for one in self._runs_on(machine_id)]
+            found = self._known[machine_id] = sorted(ends, key=_first)
+        return found
+
+
+def plan(fleet: Fleet, job: Job, ends: Ends) -> Reservation | None:
     """Find the earliest start of a job; None where it fits on none of the machines that were looked at."""
     starts: list[tuple[float, str]] = []
     for machine in _some(fleet.machines, job):
         before = starts[-1] if len(starts) == job.shape.members else (math.inf, "")
-        found = _starts(fleet, machine, job.shape, runs_on(machine.id), now, before)
+        found = _starts(fleet, machine, job.shape, ends, before)
         if found:
             starts = sorted([*starts, *((at, machine.id) for at in found)])[: job.shape.members]
     if len(starts) < job.shape.members:
@@ -100,20 +120,19 @@ def _some(machines: Sequence[Machine], job: Job) -> Iterator[Machine]:
                 return
 
 
-def _starts(
-    fleet: Fleet, machine: Machine, shape: Shape, running: Iterable[Running], now: float, before: tuple[float, str]
-) -> list[float]:
+def _starts(fleet: Fleet, machine: Machine, shape: Shape, ends: Ends, before: tuple[float, str]) -> list[float]:
     """List when there will be room on a machine for one member, for two, ..., as far as that is now or `before`.
 
     `before` is a start on a machine: of two that are as early the one on the machine that is named first counts.
     """
-    ends = [(at, one) for one in running if ((at := one.ends_at(now)), machine.id) < before]
-    if not ends and not fits(fleet.free(machine.id), shape):
+    ending = ends.on(machine.id)
+    in_time = bool(ending) and (ending[0][0], machine.id) < before
+    if not in_time and not fits(fleet.free(machine.id), shape):
         return []
     room = _room(fleet, machine)
-    starts = [now] * _members_that_fit(room, shape)
-    for at, ended in sorted(ends, key=_first):
-        if len(starts) >= shape.members:
+    starts = [ends.now] * _members_that_fit(room, shape)
+    for at, ended in ending:
+        if len(starts) >= shape.members or (at, machine.id) >= before:
             break
         room = _with(room, ended, machine)
         starts += [at] * (_members_that_fit(room, shape) - len(starts))

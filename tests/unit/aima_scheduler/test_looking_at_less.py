@@ -9,7 +9,7 @@ from aima_scheduler.deciders.model import Gpu, Job, Machine, Shape, Slot, expect
 from aima_scheduler.deciders.ordering import USUAL
 from aima_scheduler.deciders.placement import find, shortfall
 from aima_scheduler.deciders.queue import Waiting, place_of
-from aima_scheduler.deciders.reservation import Running, plan
+from aima_scheduler.deciders.reservation import Ends, Running, plan
 
 NOW = 1_000.0
 ONE = Shape(1_000, 1_024)
@@ -110,7 +110,7 @@ def test_a_start_is_the_earliest_of_all_machines(
             fleet.take(one.job.shape, one.slots)
     wanted = Shape(1_000 * cores, 1_024, members=members)
     starts = sorted((at, one.id) for one in machines for at in started(one, runs[one.id], wanted)[:members])
-    kept = plan(fleet, job(99, wanted), lambda name: runs[name], NOW)
+    kept = plan(fleet, job(99, wanted), Ends(lambda name: runs[name], NOW))
     assert kept is not None
     assert (kept.at, kept.machines) == (starts[members - 1][0], tuple(name for _, name in starts[:members]))
 
