@@ -84,6 +84,7 @@ async def test_where_nobody_places_jobs_the_tenants_of_a_crowded_class_take_turn
     assert flood == [f"flood-{number:03}" for number in range(5)], "and nobody starves who is alone again"
 
 
+@pytest.mark.timeout(300)  # twenty thousand durable jobs, on whatever machine
 @pytest.mark.parametrize("seen", [True, False], ids=["as it is", "control: the oldest alone"])
 async def test_a_neighbour_and_a_near_deadline_behind_a_flood_start_with_the_first_places(
     crowd: Crowd, monkeypatch: pytest.MonkeyPatch, seen: bool
@@ -151,7 +152,19 @@ async def test_a_look_reads_no_more_than_a_bounded_number_however_many_wait(
     seen = await crowd.window.look()
     assert Counter(job.tenant for job in seen) == {"tenant-0": WINDOW, "tenant-1": OF_A_TENANT, "tenant-2": OF_A_TENANT}
     assert sum(read) <= (WINDOW + 1) + WINDOW + NEAREST + 3 * OF_A_TENANT
-    assert len(read) <= 1 + len(Priority) + 1 + 4
+    assert len(read) <= 1 + len(Priority) + 1 + 4 + (2 + len(Priority))
+
+
+@pytest.mark.parametrize("said", ["a new one", "hi", "urgent", None], ids=str)
+async def test_a_job_of_no_known_class_is_seen_beside_a_crowd_and_told_so(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, said: str | None
+) -> None:
+    await crowd.flood(WINDOW + 1)
+    strange = crowd.job("strange", "flood")
+    await crowd.wait([replace(strange, body={**strange.body, "priority": said})])
+    monkeypatch.setattr(windows, "STRANGE_EVERY", 3)
+    seen = ["strange" in {job.id for job in await crowd.window.look()} for _ in range(6)]
+    assert seen == [True, False, False, True, False, False]
 
 
 async def test_more_tenants_than_a_look_asks_for_have_their_turn(crowd: Crowd) -> None:

@@ -21,6 +21,9 @@ QUESTIONS = 20
 """So often the store is asked in a look for the tenants of a crowded class. One answer holds a tenant with many jobs,
 or several with few; where there are more tenants, the next look goes on with them."""
 
+STRANGE_EVERY = 50
+"""Every so many looks at a crowd jobs of no known class are looked for, which no other view would show."""
+
 AFTER_EVERYTHING = "\0"
 """A tenant's name followed by this comes right after it in the order of names."""
 
@@ -34,6 +37,8 @@ class Window:
         self._most = most
         self._turns: dict[Priority, str] = {}
         """At which tenant's name the next look at a class begins."""
+        self._looks = 0
+        """So many looks found a crowd."""
         self.crowded = False
         """Whether there were more than so many at the last look."""
 
@@ -45,6 +50,9 @@ class Window:
             return found
         # Class by class: a thousand old batch jobs must not hide one new critical job.
         some = {job.id: job for priority in Priority for job in await self._of_class(priority)}
+        if self._looks % STRANGE_EVERY == 0:
+            some |= {job.id: job for job in await self._of_no_known_class()}
+        self._looks += 1
         return list(some.values())
 
     async def _of_class(self, priority: Priority) -> Sequence[Document]:
@@ -54,6 +62,15 @@ class Window:
             return oldest
         nearest = await self._find({**of_class, "deadline": Range(at_least="")}, ["deadline"], NEAREST)
         return [*oldest, *nearest, *await self._of_every_tenant(priority, of_class)]
+
+    async def _of_no_known_class(self) -> list[Document]:
+        """Read some jobs whose class lies between those that there are: whoever places jobs sets them aside."""
+        names = sorted(Priority)
+        found = list(await self._find({**self._wanted, "priority": None}, ["submitted_at"], OF_A_TENANT))
+        for name, following in zip(("", *names), (*names, None), strict=True):
+            between = Range(at_least=name + AFTER_EVERYTHING if name else "", below=following)
+            found += await self._find({**self._wanted, "priority": between}, ["priority"], OF_A_TENANT)
+        return found
 
     async def _of_every_tenant(self, priority: Priority, of_class: Mapping[str, Any]) -> list[Document]:
         """Read the oldest jobs of each tenant, name by name; begin where the last look had to stop, and wrap round."""
