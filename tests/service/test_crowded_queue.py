@@ -29,7 +29,8 @@ class Crowd:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.documents = stage.ports.documents
-        self.window = Window(self.documents, JobKind.ANALYSE.value, WINDOW)
+        self.seconds = 0.0
+        self.window = Window(self.documents, JobKind.ANALYSE.value, WINDOW, lambda: self.seconds)
         self.dispatcher = Dispatcher(stage.ports, stage.ledger, self._refused)
         self.start = stage.ports.clock.now() - datetime.timedelta(minutes=5)
         self.count = 0
@@ -64,7 +65,8 @@ class Crowd:
 
 
 @pytest.fixture
-async def crowd(tmp_path: Path) -> AsyncIterator[Crowd]:
+async def crowd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Crowd]:
+    monkeypatch.setattr(windows, "SCAN_SECONDS", 0.0)
     async with staged(tmp_path) as stage:
         yield Crowd(stage)
 
@@ -176,6 +178,21 @@ async def test_more_tenants_than_a_look_asks_for_have_their_turn(crowd: Crowd) -
     assert max(map(len, seen)) <= QUESTIONS
     assert len(set.union(*seen)) == tenants
     assert seen[0] < set.union(*seen), "the control: one look does not show all of them"
+
+
+async def test_between_two_scans_those_are_asked_for_who_are_not_among_the_oldest(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "SCAN_SECONDS", 1.0)
+    await crowd.flood(WINDOW + 1)
+    for tenant in ("quiet", "new"):
+        await crowd.wait([crowd.job(f"{tenant}-{number}", tenant) for number in range(OF_A_TENANT + 5)])
+        seen = Counter(job.tenant for job in await crowd.window.look())
+        assert (seen["quiet"], seen["new"]) == (OF_A_TENANT, 0)
+    await crowd.end("quiet-0")
+    assert "quiet-0" not in {job.id for job in await crowd.window.look()}, "and they are read anew at every look"
+    crowd.seconds += 1.0
+    assert Counter(job.tenant for job in await crowd.window.look())["new"] == OF_A_TENANT
 
 
 async def test_many_small_tenants_are_seen_in_one_look(crowd: Crowd) -> None:

@@ -152,6 +152,7 @@ class Ledger:
     def __init__(self, ports: Ports, holder: str, rng: random.Random | None = None) -> None:
         self._documents = ports.documents
         self._time = StoreTime(ports.documents, ports.clock)
+        self._monotonic = ports.clock.monotonic
         self._holder = holder
         self._rng = rng or random.Random()
         self._turns = Turns()
@@ -172,7 +173,7 @@ class Ledger:
         Without `where` those that have no machine: where there are more than `limit`, a window on them (see `Window`),
         in which the tenants of a class take turns.
         """
-        window = self._windows.setdefault((kind, limit), Window(self._documents, kind.value, limit))
+        window = self._windows.setdefault((kind, limit), Window(self._documents, kind.value, limit, self._monotonic))
         found = await window.look() if where is None else await self._among(kind, where, limit)
         if not found:
             # The usual answer, and many processes ask every second.

@@ -5,7 +5,8 @@ deadline is nearest, and the oldest of every tenant. So a tenant with a million 
 deadline.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from aima_common.contracts.media import Priority
@@ -19,7 +20,11 @@ OF_A_TENANT = 20
 
 QUESTIONS = 20
 """So often the store is asked in a look for the tenants of a crowded class. One answer holds a tenant with many jobs,
-or several with few; where there are more tenants, the next look goes on with them."""
+or several with few; where there are more tenants, the next scan goes on with them."""
+
+SCAN_SECONDS = 1.0
+"""So often it is looked which tenants a crowded class has. In between those are asked for that were found then and have
+no job among the oldest: who is new behind a crowd is seen after a second at the latest."""
 
 STRANGE_EVERY = 50
 """Every so many looks at a crowd jobs of no known class are looked for, which no other view would show."""
@@ -31,12 +36,15 @@ AFTER_EVERYTHING = "\0"
 class Window:
     """Looks at the ready jobs of a kind that have no machine."""
 
-    def __init__(self, documents: Documents, kind: str, most: int) -> None:
+    def __init__(self, documents: Documents, kind: str, most: int, monotonic: Callable[[], float]) -> None:
         self._documents = documents
+        self._monotonic = monotonic
         self._wanted = {"kind": kind, "state": "ready", "machine": None}
         self._most = most
         self._turns: dict[Priority, str] = {}
-        """At which tenant's name the next look at a class begins."""
+        """At which tenant's name the next scan of a class begins."""
+        self._scanned: dict[Priority, tuple[float, Sequence[str]]] = {}
+        """When the tenants of a class were looked for last, and who was found."""
         self._looks = 0
         """So many looks found a crowd."""
         self.crowded = False
@@ -61,7 +69,24 @@ class Window:
         if len(oldest) < self._most:
             return oldest
         nearest = await self._find({**of_class, "deadline": Range(at_least="")}, ["deadline"], NEAREST)
-        return [*oldest, *nearest, *await self._of_every_tenant(priority, of_class)]
+        return [*oldest, *nearest, *await self._of_tenants(priority, of_class, {job.tenant for job in oldest})]
+
+    async def _of_tenants(
+        self, priority: Priority, of_class: Mapping[str, Any], seen: Container[str]
+    ) -> Sequence[Document]:
+        """Read the oldest jobs of each tenant, or of those alone that are not `seen` where all were read lately."""
+        now = self._monotonic()
+        at, known = self._scanned.get(priority, (-math.inf, ()))
+        if now - at >= SCAN_SECONDS:
+            shown = await self._of_every_tenant(priority, of_class)
+            self._scanned[priority] = now, list(dict.fromkeys(job.tenant for job in shown))
+            return shown
+        hidden = [tenant for tenant in known if tenant not in seen][:QUESTIONS]
+        return [
+            job
+            for tenant in hidden
+            for job in await self._find({**of_class, "tenant": tenant}, ["submitted_at"], OF_A_TENANT)
+        ]
 
     async def _of_no_known_class(self) -> list[Document]:
         """Read some jobs whose class lies between those that there are: whoever places jobs sets them aside."""
@@ -73,7 +98,7 @@ class Window:
         return found
 
     async def _of_every_tenant(self, priority: Priority, of_class: Mapping[str, Any]) -> list[Document]:
-        """Read the oldest jobs of each tenant, name by name; begin where the last look had to stop, and wrap round."""
+        """Read the oldest jobs of each tenant, name by name; begin where the last scan had to stop, and wrap round."""
         begin, shown, left = self._turns.pop(priority, ""), list[Document](), QUESTIONS
         for name, below in ((begin, None), ("", begin)) if begin else (("", None),):
             after = name

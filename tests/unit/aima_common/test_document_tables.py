@@ -45,6 +45,7 @@ CROWDED = {"machine": None, "priority": "batch"}
         ({"machine": "m", "lane": ["video", "image"]}, AGE, "ordered_0"),
         (CROWDED, ["submitted_at"], "ordered_0"),  # also what a gateway asks for, to see how far behind the work is
         ({**CROWDED, "tenant": Range(at_least="")}, ["tenant", "submitted_at"], "ordered_1"),
+        ({**CROWDED, "tenant": "one"}, ["submitted_at"], "ordered_1"),
         ({**CROWDED, "tenant": Range(at_least="a", below="b")}, ["tenant", "submitted_at"], "ordered_1"),
         ({**CROWDED, "deadline": Range(at_least="")}, ["deadline"], "some_0"),
     ],
