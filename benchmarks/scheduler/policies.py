@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from aima_scheduler.deciders.engine import Settings
+from aima_scheduler.deciders.engine import SHORT_FIRST, Settings
 from aima_scheduler.deciders.model import Job, Machine
 from aima_scheduler.deciders.ordering import Order, Ordering
 from aima_scheduler.deciders.scoring import Scoring
@@ -31,16 +31,15 @@ LOADS = (0.7, 0.9)
 ERRORS = {"exact": 1.0, "3x": 3.0, "10x": 10.0}
 BARE = Settings(scoring=Scoring.BEST_FIT, fair=False, reservations=0, critical_reservations=0, starvation_every=0)
 EASY = dataclasses.replace(BARE, reservations=1, critical_reservations=16)
-SHORTEST_FIRST = Ordering(order=Order.SEED_SHORT)
-FREE = dataclasses.replace(SHORTEST_FIRST, clamped=False)
+FREE = dataclasses.replace(SHORT_FIRST, ordering=Ordering(order=Order.SEED_SHORT, clamped=False))
 RULES: dict[str, Settings | None] = {
     "fifo": dataclasses.replace(BARE, ordering=Ordering(order=Order.FIFO), head_blocks=True),
     "seed": None,
     "corrected": BARE,
     "easy": EASY,
     "default": Settings(),
-    "seed_short": dataclasses.replace(Settings(), ordering=SHORTEST_FIRST),
-    "seed_short unclamped": dataclasses.replace(Settings(), ordering=FREE),
+    "seed_short": SHORT_FIRST,
+    "seed_short unclamped": FREE,
     "shortest": dataclasses.replace(BARE, ordering=Ordering(order=Order.SHORTEST)),
 }
 INDIFFERENT = ("fifo", "seed", "corrected")

@@ -1,12 +1,13 @@
 """By which rules a scheduler decides, as its operator set it."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from aima_common import settings
 from aima_common.errors import SettingsError
-from aima_scheduler.deciders.engine import SEED_RULES, Settings
+from aima_scheduler.deciders.engine import SEED_RULES, SHORT_FIRST, Settings
 from aima_scheduler.deciders.model import Mode
-from aima_scheduler.deciders.ordering import Order, Ordering
+from aima_scheduler.deciders.ordering import Order
 from aima_scheduler.deciders.preemption import BUDGET_SECONDS, Preemption
 from aima_scheduler.deciders.scoring import Scoring
 
@@ -24,7 +25,8 @@ def rules_of(environment: Mapping[str, str]) -> Settings:
     scoring = settings.choice(environment, "AIMA_SCORING", tuple(one.value for one in scorings))
     preemption = _preemption_of(environment)
     if mode == Mode.CORRECTED.value:
-        return Settings(ordering=Ordering(order=Order(order)), scoring=Scoring(scoring), preemption=preemption)
+        rules = SHORT_FIRST if order == Order.SEED_SHORT.value else Settings()
+        return dataclasses.replace(rules, scoring=Scoring(scoring), preemption=preemption)
     for name in CHOICES:
         if environment.get(name, "").strip():
             raise SettingsError(

@@ -14,7 +14,7 @@ from aima_scheduler.deciders import placement, preemption, reservation
 from aima_scheduler.deciders.fairness import Amounts, Usage
 from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Job, Machine, Mode, Placement, Shape, Shortfall, Slot
-from aima_scheduler.deciders.ordering import USUAL, Ordering
+from aima_scheduler.deciders.ordering import USUAL, Order, Ordering
 from aima_scheduler.deciders.placement import DEFAULT_PRICES, Data, Prices
 from aima_scheduler.deciders.preemption import Crowd, Lost, Preempt, Preemption, Spending, Way, since_start
 from aima_scheduler.deciders.queue import Key, Waiting, place_of
@@ -55,6 +55,11 @@ SEED_RULES = Settings(
     starvation_every=0,
 )  # fmt: skip
 """What the founding document has of all this."""
+
+
+SHORT_FIRST = Settings(ordering=Ordering(order=Order.SEED_SHORT), reservations=4)
+"""Short jobs go first, by estimates that may be far from the truth. More starts are kept free, as whoever needs a whole
+machine is passed by others all the time (measured by `python -m benchmarks.scheduler.policies`)."""
 
 
 @dataclass(frozen=True, slots=True)

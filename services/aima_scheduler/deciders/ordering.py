@@ -22,8 +22,11 @@ SHORT_EXPONENT = 0.4
 SHORT_UNIT_SECONDS = 206.0
 """The median duration of Helios' jobs: a job that long gains and loses nothing."""
 
-LARGEST_SHORT_FACTOR = 5.0
-"""What a job gains or loses at most for its length, clamped: as much as lies between two classes far apart."""
+LARGEST_SHORT_GAIN = 5.0
+"""What a job gains at most for being short, clamped, so that it does not outrank classes far above its own."""
+
+LARGEST_SHORT_LOSS = 10.0
+"""What a job loses at most for being long, clamped: what waiting gives back to it in the end (spec 4.1)."""
 
 
 class Order(StrEnum):
@@ -74,7 +77,7 @@ class Ordering:
         seconds = 2.0 ** round(math.log2(max(job.estimate, 1.0)))
         factor: float = (SHORT_UNIT_SECONDS / seconds) ** SHORT_EXPONENT
         if self.clamped:
-            factor = min(LARGEST_SHORT_FACTOR, max(1 / LARGEST_SHORT_FACTOR, factor))
+            factor = min(LARGEST_SHORT_GAIN, max(1 / LARGEST_SHORT_LOSS, factor))
         return weight * factor
 
 

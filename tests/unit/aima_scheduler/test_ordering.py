@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aima_common.contracts.media import Priority
 from aima_scheduler.deciders.model import Job, Mode, Shape
-from aima_scheduler.deciders.ordering import LARGEST_SHORT_FACTOR, Order, Ordering
+from aima_scheduler.deciders.ordering import LARGEST_SHORT_GAIN, LARGEST_SHORT_LOSS, Order, Ordering
 from aima_scheduler.deciders.queue import Waiting, place_of
 from tests.reference.seed_order import seed_score, seed_sorted
 
@@ -85,7 +85,11 @@ def test_a_short_job_gains_and_a_critical_one_neither_gains_nor_loses() -> None:
     brief, long = (a_job(1, Priority.NORMAL, SHAPES[0], 0, None, estimate=seconds) for seconds in (20.0, 86_400.0))
     assert free.score(brief, NOW) / free.score(long, NOW) == pytest.approx((86_400 / 20) ** 0.4, rel=0.35)
     longest = a_job(1, Priority.NORMAL, SHAPES[0], 0, None, estimate=1e9)
-    assert short.score(longest, NOW) * LARGEST_SHORT_FACTOR == pytest.approx(Ordering().score(longest, NOW))
+    usual = Ordering().score(longest, NOW)
+    assert short.score(longest, NOW) * LARGEST_SHORT_LOSS == pytest.approx(usual)
+    shortest = a_job(1, Priority.NORMAL, SHAPES[0], 0, None, estimate=1.0)
+    assert short.score(shortest, NOW) == pytest.approx(usual * LARGEST_SHORT_GAIN)
+    assert free.score(shortest, NOW) > short.score(shortest, NOW)
     assert free.score(longest, NOW) < short.score(longest, NOW)
     for seconds in (20.0, 86_400.0):
         critical = a_job(1, Priority.CRITICAL, SHAPES[0], 0, None, estimate=seconds)

@@ -1,7 +1,7 @@
 import pytest
 
 from aima_common.errors import SettingsError
-from aima_scheduler.deciders.engine import SEED_RULES, Settings
+from aima_scheduler.deciders.engine import SEED_RULES, SHORT_FIRST, Settings
 from aima_scheduler.deciders.ordering import Order
 from aima_scheduler.deciders.preemption import BUDGET_SECONDS, Preemption
 from aima_scheduler.deciders.scoring import Scoring
@@ -18,6 +18,7 @@ def test_what_nobody_set_is_the_usual() -> None:
 def test_order_and_scoring_are_chosen_each_for_itself(order: Order, scoring: Scoring) -> None:
     found = rules_of({"AIMA_ORDER": order.value, "AIMA_SCORING": scoring.value})
     assert (found.ordering.order, found.scoring) == (order, scoring)
+    assert found.reservations == (SHORT_FIRST if order is Order.SEED_SHORT else Settings()).reservations
 
 
 def test_the_founding_documents_rules_come_as_a_whole() -> None:
