@@ -42,9 +42,7 @@ class Amounts:
 def dominant(cpu_milli: int, memory_mib: int, gpu_milli: int, whole: Amounts) -> float:
     """Tell the largest share of anything: 0 for nothing, 1 for all there is of something."""
     return max(
-        cpu_milli / max(whole.cpu_milli, 1),
-        memory_mib / max(whole.memory_mib, 1),
-        gpu_milli / max(whole.gpu_milli, 1),
+        cpu_milli / (whole.cpu_milli or 1), memory_mib / (whole.memory_mib or 1), gpu_milli / (whole.gpu_milli or 1)
     )
 
 

@@ -22,17 +22,19 @@ from aima_common.urgency import DEADLINE_MINUTES, LARGEST_WAIT_FACTOR, WAIT_STEP
 from aima_scheduler.deciders.model import Job, Mode, Shape, expected_seconds
 from aima_scheduler.deciders.ordering import MISSED_SECONDS, Order, Ordering, age_key
 
-_place = operator.itemgetter(0)
-
 Key = tuple[float, float, str]
 """The place of a job: less is earlier. Its score, negative; when it came; its id."""
 
 LOOK = 200
 """So many jobs of each part of a lane are looked at, most of them its oldest, for one that is short enough."""
 
-
 LEADERS = 64
 """So many dated jobs are known by their order after they were compared; when all of them went it is done again."""
+
+ASKED = 8
+"""So many leaders are asked again at most: with more of them close together all are compared, which costs no more."""
+
+_place = operator.itemgetter(0)
 
 
 class _Part(IntEnum):
@@ -64,7 +66,7 @@ class _Dated:
         self._passed = 0
         """So many of the leaders went, from the first on."""
         self._behind = 0.0
-        """Nobody else had a lesser place than this then, by the first part of it."""
+        """The first part of the place that nobody else was before then."""
         self._compared_at = math.inf
 
     def __len__(self) -> int:
@@ -111,6 +113,8 @@ class _Dated:
             (score, _, job_id), job = leaders[number]
             if found is not None and found[0][0] < score * growth:
                 return found
+            if number >= self._passed + ASKED:
+                return None
             if job_id in there:
                 found = _earlier(found, (place_of(job, ordering, now, self._standing), job))
         return found if found is not None and found[0][0] < self._behind * growth else None

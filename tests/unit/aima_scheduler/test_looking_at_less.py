@@ -1,14 +1,17 @@
 """What is not looked at does not change what is found: reservations and backfill against looking at everything."""
 
+from unittest import mock
+
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aima_common.contracts.media import Priority
+from aima_scheduler.deciders import queue
 from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Gpu, Job, Machine, Shape, Slot, expected_seconds
 from aima_scheduler.deciders.ordering import USUAL
 from aima_scheduler.deciders.placement import find, shortfall
-from aima_scheduler.deciders.queue import Waiting, place_of
+from aima_scheduler.deciders.queue import LEADERS, Waiting, place_of
 from aima_scheduler.deciders.reservation import Ends, Running, plan
 
 NOW = 1_000.0
@@ -40,19 +43,32 @@ def test_the_first_that_is_short_enough_is_found(
         assert (found and found[0]) == first
 
 
-hot_times = st.tuples(st.floats(-7_000, 100), st.floats(1, 8_000))
+hot_times = st.tuples(
+    st.one_of(st.floats(-7_000, 100), st.sampled_from([-7_000.0, -6_500.0, 0.0])),
+    st.one_of(st.floats(1, 8_000), st.sampled_from([61.0, 7_000.0, 8_000.0])),
+)
+"""When jobs came and how long before their deadline it is: some of them equals by score."""
+
 steps = st.one_of(st.floats(0, 3), st.floats(0, 400), st.sampled_from([0.0, 60.0, 600.0]))
 
 
 @given(
     st.lists(hot_times, min_size=1, max_size=40),
     st.lists(st.tuples(steps, st.sampled_from(["look", "look", "look", "end the first", "add"])), max_size=40),
+    st.sampled_from([1, 3, LEADERS]),
 )
-@example([(-6_000.0, 5_000.0), (-600.0, 800.0)], [(0.0, "look"), (400.0, "look")])
+@example([(-6_000.0, 5_000.0), (-600.0, 800.0)], [(0.0, "look"), (400.0, "look")], LEADERS)
+@example([(-7_000.0, 8_000.0)] * 9, [(0.0, "end the first")] * 9, 1)
 @settings(max_examples=150)
 def test_whoever_came_first_a_moment_ago_is_overtaken_in_time(
-    drawn: list[tuple[float, float]], then: list[tuple[float, str]]
+    drawn: list[tuple[float, float]], then: list[tuple[float, str]], leaders: int
 ) -> None:
+    with mock.patch.object(queue, "LEADERS", leaders):
+        follow(drawn, then)
+
+
+def follow(drawn: list[tuple[float, float]], then: list[tuple[float, str]]) -> None:
+    """Let time pass and jobs go; at every step compare who comes first with who is first of all."""
     waiting, now = Waiting(USUAL), NOW
     waiting.advance(now)
     numbers = iter(range(1_000))
