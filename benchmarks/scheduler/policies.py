@@ -6,12 +6,13 @@
 import argparse
 import concurrent.futures
 import dataclasses
+import functools
 import json
 import math
 import os
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,7 +143,7 @@ def summary(found: Mapping[Cell, Body], seeds: Sequence[int]) -> dict[str, dict[
 
 
 def measure(
-    seeds: Sequence[int], mixes: Sequence[Mix], report: Callable[[Sequence[Cell]], Sequence[Cell]]
+    seeds: Sequence[int], mixes: Sequence[Mix], report: Callable[[Sequence[Cell]], Iterable[Cell]]
 ) -> dict[Cell, Body]:
     """Run all simulations, on all cores."""
     todo = cells(seeds, mixes)
@@ -160,9 +161,7 @@ def main() -> None:
     options = parser.parse_args()
     seeds = list(range(1, options.seeds + 1))
     mixes = [mix for mix in (HELIOS, SHORT) if options.mix in (None, mix.name)]
-    shown: Callable[[Sequence[Cell]], Sequence[Cell]] = lambda todo: list(  # noqa: E731
-        track(todo, "simulating", disable=options.json)
-    )
+    shown = functools.partial(track, description="simulating", disable=options.json)
     told = summary(measure(seeds, mixes, shown), seeds)
     if options.json:
         sys.stdout.write(json.dumps({"name": "scheduler.policies", "metrics": told}) + "\n")
