@@ -48,11 +48,12 @@ RULES = {
 
 
 def machines(count: int) -> list[Machine]:
-    kinds: Sequence[tuple[Gpu, ...]] = ((), (), (T4,) * 4, (T4, T4, A100), (A100,) * 2)
+    """Make machines of which several are alike, so that they share rooms; some of them are far and dear."""
+    kinds: Sequence[tuple[Gpu, ...]] = ((), (T4,) * 4, (), (T4, T4, A100), (), (A100,) * 2)
     return [
         Machine(
-            f"machine-{number:02}", 8_000 * (1 + number % 3), 32_768 * (1 + number % 2), kinds[number % len(kinds)],
-            "local" if number % 4 else "cloud", 0.0 if number % 4 else 2.5,
+            f"machine-{number:02}", 8_000 * (1 + number % 2), 65_536, kinds[number % len(kinds)],
+            *(("cloud", 2.5) if number % 4 == 3 else ("local", 0.0)),
         )
         for number in range(count)
     ]  # fmt: skip
