@@ -54,6 +54,8 @@ class Campaign:
     states: dict[str, int] = field(default_factory=dict)
     interruptions: int = 0
     """Attempts that were cut off."""
+    gave_way: int = 0
+    """So often a job gave its room to a critical one."""
 
 
 def campaign(
@@ -61,7 +63,7 @@ def campaign(
     *,
     seed: int,
     kills: int,
-    jobs_per_life: int = 5,
+    jobs_per_life: int = 8,
     what: Life | None = None,
     end_seconds: float = END_SECONDS,
     progress: Callable[[int], None] = lambda _number: None,
@@ -163,7 +165,7 @@ def _count(folder: Path, done: Campaign) -> None:
     """Take over what the last life has counted, where it came to its end."""
     if (folder / ENDED).exists():
         told = json.loads((folder / ENDED).read_text())
-        done.states, done.interruptions = told["states"], told["interruptions"]
+        done.states, done.interruptions, done.gave_way = told["states"], told["interruptions"], told["gave_way"]
 
 
 CONTROLS: dict[str, Life] = {
@@ -191,6 +193,7 @@ def as_dict(done: Campaign, without: dict[str, int]) -> dict[str, Any]:
         "jobs": done.jobs,
         "states": done.states,
         "attempts_cut_off": done.interruptions,
+        "gave_way": done.gave_way,
         "wrong": done.wrong,
         "found_without": without,
         "seconds": round(done.seconds),
@@ -204,6 +207,7 @@ def as_markdown(told: dict[str, Any], command: str) -> str:
         ("killed with SIGKILL", kills),
         ("jobs", f"{told['jobs']}: " + ", ".join(f"{n} {state}" for state, n in sorted(told["states"].items()))),
         ("attempts that were cut off and begun again", told["attempts_cut_off"]),
+        ("jobs that gave way to a critical one, in every other life", told["gave_way"]),
         (
             "jobs lost, told twice or never ended; machines overfilled; allocations that are not what runs",
             len(told["wrong"]),

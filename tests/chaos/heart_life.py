@@ -33,6 +33,8 @@ from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Document, Expect, Insert
 from aima_common.runtime import run
 from aima_common.wiring import EMBEDDED_PARTITIONS, topic_specifications
+from aima_scheduler.deciders.engine import Settings
+from aima_scheduler.deciders.preemption import Preemption
 from aima_scheduler.dispatch import Dispatcher
 from tests.chaos import heart_check
 
@@ -46,6 +48,9 @@ MACHINES: Mapping[str, Mapping[str, Any]] = {
 }
 JUMPS_SECONDS = (-3600.0, 0.0, 0.0, 0.0, 3600.0, 86_400.0)
 """By how much the clock may be wrong; between two lives it goes forward or back."""
+
+IMPATIENT = Settings(preemption=Preemption(patience=0.0))
+"""The rules of every other life: whoever is critical takes the room of others at once."""
 
 ENDED = "ended"
 """File of what became of the jobs."""
@@ -99,7 +104,7 @@ def job_of(number: int, seed: int, submitted_at: datetime.datetime) -> Insert:
     """Draw the job of this number; the same seed draws the same one."""
     rng = random.Random(f"{seed} job {number}")
     cpus = 64 if rng.random() < 0.02 else rng.choice((1, 1, 2, 4))
-    needs = {"cpus": cpus, "memory_bytes": rng.choice((1, 2)) * GIB, "gpus": int(rng.random() < 0.2)}
+    needs = {"cpus": cpus, "memory_bytes": rng.choice((1, 2)) * GIB, "gpus": int(rng.random() < 0.4)}
     tenant = rng.choice(TENANTS)
     body: dict[str, Any] = {
         "medium": f"medium-{number}",
@@ -107,7 +112,7 @@ def job_of(number: int, seed: int, submitted_at: datetime.datetime) -> Insert:
         "lane": MediumType.IMAGE.value,
         "analyzer": f"kind-{cpus}",
         "needs": needs,
-        "seconds": rng.uniform(0.001, 0.03),
+        "seconds": rng.uniform(0.001, 0.3),
         "fails": rng.random() < 0.03,
         "confidentiality": Confidentiality.INTERNAL.value,
     }
@@ -196,8 +201,9 @@ class Schedulers:
     name = "scheduler"
 
     def __init__(self, ports: Ports, life: Life) -> None:
+        rules = IMPATIENT if life.number % 2 else None
         self.all = [
-            Dispatcher(ports, Ledger(ports, f"scheduler {number}, life {life.number}"), _refused)
+            Dispatcher(ports, Ledger(ports, f"scheduler {number}, life {life.number}"), _refused, rules)
             for number in range(SCHEDULERS)
         ]
 
@@ -258,8 +264,11 @@ async def live(folder: Path, life: Life, begun: Callable[[], None]) -> list[str]
         wrong += await heart_check.in_the_end(ports, life.last)
         _report(folder, life, wrong)
         jobs = await ports.documents.find("jobs", {}, limit=100_000)
-        cut_off = sum(job.body["interruptions"] for job in jobs)
-        told = {"states": Counter(job.state for job in jobs), "interruptions": cut_off}
+        told = {
+            "states": Counter(job.state for job in jobs),
+            "interruptions": sum(job.body["interruptions"] for job in jobs),
+            "gave_way": sum(job.body.get("preemptions", 0) for job in jobs),
+        }
         (folder / ENDED).write_text(json.dumps(told))
         return wrong
 
