@@ -84,12 +84,16 @@ class Board:
         """Jobs that exceed the cores of a machine, with the machine."""
         self._claimed: dict[str, tuple[str, float]] = {}
         """Jobs that are worked on: by which analyzer, and since when."""
+        self._doubted: dict[str, Machine] = {}
+        """Machines that say nonsense now, as they were when they were understood last."""
         self._on_machines: dict[str, Facts] = {}
         """Jobs that were on machines when it was looked last; what was decided since is not among them."""
 
     def set_machines(self, found: Iterable[Facts], now: float) -> Nonsense:
         """Have these machines, and no others; tell of those that say nonsense, and are none therefore."""
         wanted, nonsense = sorted_out(found, machine_of)
+        believed = {**self._doubted, **self._machines}
+        self._doubted = {name: believed[name] for name in nonsense if name in believed}
         gone = [name for name, known in self._machines.items() if wanted.get(name) != known]
         if gone or not self._machines:
             # Nothing waits meanwhile: a machine that only changed is gone for a moment, and whoever fits nowhere
@@ -108,8 +112,11 @@ class Board:
         return nonsense
 
     def set_absent(self, found: Iterable[Facts]) -> None:
-        """Count on the return of these machines: who can run on them only is not told that it will never run."""
-        machines, _ = sorted_out(found, machine_of)
+        """Count on the return of these machines, and on those that say nonsense now: they may say something else soon.
+
+        Who can run on them only is not told that it will never run.
+        """
+        machines = {**sorted_out(found, machine_of)[0], **self._doubted}
         self.engine.machines_absent([machines[name] for name in sorted(machines)])
 
     def set_running(self, found: Sequence[Facts], now: float) -> Nonsense:

@@ -42,6 +42,9 @@ PICTURE_SHARE = 5
 CLOCK_BACK_SECONDS = 5.0
 """A clock that went back by more than so was wrong before: what was decided by it is thought over anew."""
 
+MOST_MACHINES, MOST_PLACED = 10_000, 200_000
+"""So many machines, and jobs on them, are read: the largest fleet that was measured, with twenty jobs on each."""
+
 EXPECTED_SECONDS = 3600.0
 """A machine that has been away for no longer is expected back: what can run on it only waits for it. To restart one, or
 a whole cluster, takes minutes; of one that is gone for good, people want to know within the hour."""
@@ -104,12 +107,15 @@ class Dispatcher:
 
         Of several schedulers one places at a time: two that count the same free room would both fill it.
         """
-        away = await self._leave_the_silent()
-        waiting = await self._ledger.ready(JobKind.ANALYSE, limit=WINDOW)
-        if not waiting or not await self._leadership.held():
+        # At one moment, so that one that goes away meanwhile is among these or those.
+        wanted = {"state": ["available", "away"]}
+        known = await self._documents.find("machines", wanted, order=["id"], limit=MOST_MACHINES)
+        machines, away = ([one for one in known if one.state == state] for state in wanted["state"])
+        await self._leave_the_silent(away)
+        if not await self._has_something_to_do() or not await self._leadership.held():
             return 0
+        waiting = await self._ledger.ready(JobKind.ANALYSE, limit=WINDOW)
         now = self._time()
-        machines = await self._documents.find("machines", {"state": "available"}, order=["id"])
         doubted = self._board.set_machines(map(_facts, machines), now)
         self._board.set_absent(_facts(one) for one in away if _is_expected(one, now))
         placed = await self._placed(machines)
@@ -117,6 +123,13 @@ class Dispatcher:
         waiting = await self._without_nonsense(waiting, now)
         await self._preempting.recall(self._board.engine, waiting, now)
         return await self._carry_out(self._board.decide(now), {job.id: job for job in (*placed, *waiting)}, now)
+
+    async def _has_something_to_do(self) -> bool:
+        """Tell whether a job waits, or one may have ended of which it is to be learned how long such jobs take."""
+        if self._board.engine.running:
+            return True
+        wanted = {"kind": JobKind.ANALYSE.value, "state": "ready", "machine": None}
+        return bool(await self._documents.find("jobs", wanted, limit=1))
 
     async def explain(self, tenant: str, job_id: str) -> Mapping[str, Any] | None:
         """Tell why a job waits, or None where it does not; raise `TransientError` where another scheduler places."""
@@ -144,9 +157,9 @@ class Dispatcher:
 
     async def _draw(self, now: float) -> picture.Picture:
         # On a board of its own: the one by which jobs are placed is looked at anew only while something waits.
-        machines = await self._documents.find("machines", {"state": "available"}, order=["id"])
+        machines = await self._documents.find("machines", {"state": "available"}, order=["id"], limit=MOST_MACHINES)
         wanted = {"kind": JobKind.ANALYSE.value, "machine": [one.id for one in machines], "state": ["ready", "leased"]}
-        placed = await self._documents.find("jobs", wanted, limit=10_000) if machines else []
+        placed = await self._documents.find("jobs", wanted, limit=MOST_PLACED) if machines else []
         seen = picture.Seen(
             [_facts(one) for one in machines],
             [_facts(job) for job in placed if job.state == "leased"],
@@ -192,7 +205,9 @@ class Dispatcher:
         self._doubted = nonsense
 
     async def _carry_out(self, decisions: Sequence[Decided], jobs: Mapping[str, Document], now: float) -> int:
-        # The store makes many changes durable at a time for the price of one.
+        # The store makes many changes durable at a time for the price of one. What the engine has refused since the
+        # last look may not be among what is read now: it was cancelled, or is set aside for what else it says.
+        decisions = [one for one in decisions if one.job in jobs]
         placed = 0
         for first in range(0, len(decisions), WRITTEN_AT_A_TIME):
             some = decisions[first : first + WRITTEN_AT_A_TIME]
@@ -227,7 +242,7 @@ class Dispatcher:
         wanted = {"kind": JobKind.ANALYSE.value, "machine": [one.id for one in machines], "state": ["ready", "leased"]}
         now = self._clock.now().timestamp()
         found = []
-        for job in await self._documents.find("jobs", wanted, limit=10_000):
+        for job in await self._documents.find("jobs", wanted, limit=MOST_PLACED):
             # Placed in the future by as much: the clock went back.
             unclaimed = job.state == "ready" and abs(now - (placed_at(job.body) or 0.0)) > UNCLAIMED_SECONDS
             # Whoever claims it in this very moment keeps it, and its room with it.
@@ -235,15 +250,12 @@ class Dispatcher:
                 found.append(job)
         return found
 
-    async def _leave_the_silent(self) -> Sequence[Document]:
-        """Take back what waits for machines that are gone, and list these; what they had begun ends with its lease."""
-        away = await self._documents.find("machines", {"state": "away"})
-        if away:
-            names = [machine.id for machine in away]
+    async def _leave_the_silent(self, away: Sequence[Document]) -> None:
+        """Take back what waits for machines that are gone; what they had begun ends with its lease."""
+        if names := [machine.id for machine in away]:
             wanted = {"kind": JobKind.ANALYSE.value, "machine": names, "state": "ready"}
-            for job in await self._documents.find("jobs", wanted, limit=10_000):
+            for job in await self._documents.find("jobs", wanted, limit=MOST_PLACED):
                 await self._take_back(job)
-        return away
 
     async def _assign(self, job: Document, machine: str, reason: str | None) -> bool:
         medium = job.body["medium"]

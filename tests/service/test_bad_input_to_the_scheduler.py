@@ -179,6 +179,43 @@ async def test_a_machine_has_as_many_gpus_as_it_has_whatever_it_says_to_have_fre
     assert await yard.dispatcher.place_all() == 1
 
 
+async def test_a_job_that_asks_for_too_much_and_says_nonsense_besides_does_not_stop_the_look(yard: Yard) -> None:
+    await yard.machine("m1")
+    await yard.job("both", {"memory_bytes": 1 << 40}, lane="sideways")
+    await yard.job("fits")
+    await yard.dispatcher.place_all()
+    assert await yard.places(["both", "fits"]) == {"both": None, "fits": "m1"}
+    assert (await yard.stage.one("jobs", "both")).state == "unschedulable"
+    assert list(yard.refused) == ["both"]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known before", "control: never understood"])
+async def test_what_only_a_machine_could_run_that_says_nonsense_now_waits_for_it(yard: Yard, known: bool) -> None:
+    await yard.machine("small")
+    await yard.machine("large", memory_bytes=4 * GIB, **({} if known else {"cpus": "many"}))
+    await yard.job("first", {"memory_bytes": GIB >> 1})
+    await yard.dispatcher.place_all()
+    await yard.documents.transition("machines", "large", change=Change(set={"cpus": "many"}))
+    await yard.job("wide", {"memory_bytes": 3 * GIB})
+    await yard.dispatcher.place_all()
+    assert (await yard.stage.one("jobs", "wide")).state == ("ready" if known else "unschedulable")
+    await yard.documents.transition("machines", "large", change=Change(set={"cpus": 1.0}))
+    await yard.dispatcher.place_all()
+    assert await yard.places(["wide"]) == {"wide": "large" if known else None}
+
+
+async def test_how_long_a_job_took_is_known_though_nothing_waits_when_it_ends(yard: Yard) -> None:
+    await yard.machine("m1")
+    await yard.job("job", analyzer="kind", machine=None)
+    await yard.dispatcher.place_all()
+    began = yard.stage.ports.clock.now().isoformat()
+    await yard.documents.transition("jobs", "job", change=Change(state="leased", set={"claimed_at": began}))
+    await yard.dispatcher.place_all()
+    await yard.documents.transition("jobs", "job", change=Change(state="done"))
+    await yard.dispatcher.place_all()
+    assert yard.dispatcher._board.paces.expected("kind") is not None
+
+
 async def test_what_runs_somewhere_and_says_nonsense_does_not_stop_the_look(yard: Yard) -> None:
     await yard.machine("m1", cpus=2.0)
     await yard.job("strange", {"cpus": -5}, machine="m1")

@@ -124,10 +124,11 @@ async def test_a_job_says_when_it_was_claimed_and_when_it_ended(bench: Bench) ->
     assert (await bench.job()).body["claimed_at"] is None
     held = await bench.claimed()
     began = bench.clock.now()
+    assert (await bench.job()).body["claimed_at"] == began.isoformat()
     bench.clock.seconds += 7
     await bench.one.fail(held, PASSING, {})
     retried = (await bench.job()).body
-    assert (retried["claimed_at"], retried["finished_at"]) == (began.isoformat(), None)
+    assert (retried["claimed_at"], retried["finished_at"]) == (None, None), "the next attempt has not begun"
     bench.clock.seconds += 7
     held = await bench.claimed()
     bench.clock.seconds += 5

@@ -39,8 +39,8 @@ class Leadership:
     async def confirmed(self) -> bool:
         """Tell whether nobody else has taken over by now; for just before what two leaders must not both do.
 
-        `held` may be mistaken where this process stood still, or where the store's clock was set forward: what is read
-        here says who leads, whatever the clocks say.
+        `held` may be mistaken where this process stood still, or where the store's clock was set forward. What is read
+        here was so a moment ago: it narrows what may happen twice to what is under way in that moment.
         """
         known = await self._documents.load(COLLECTION, self._name)
         if known is not None and known.holder == self._holder:

@@ -260,6 +260,8 @@ class Ledger:
             "errors": [*errors_of(held.document), error][-KEPT_ERRORS:],
             "not_before": (now + datetime.timedelta(seconds=min(verdict.delay_seconds, pause))).isoformat(),
             "machine": None,
+            # The next attempt has not begun.
+            **({"claimed_at": None} if verdict.state == "ready" else {}),
             # Any other end of an attempt shows that the servers were there.
             "away_since": (held.body.get("away_since") or now.isoformat()) if failure.by_server else None,
         }
@@ -273,7 +275,7 @@ class Ledger:
             COLLECTION,
             held.id,
             expect=Expect(state="leased", epoch=held.epoch),
-            change=Change(state="ready", add={"attempts": -1}, set={"machine": None}),
+            change=Change(state="ready", add={"attempts": -1}, set={"machine": None, "claimed_at": None}),
             release=True,
         )
         if not done.applied:
@@ -339,7 +341,11 @@ class Ledger:
             state="dead" if spent else "ready",
             # An interruption of the whole process says little about this job.
             add={"attempts": -1, "interruptions": 1} if interrupted else {},
-            set={"machine": None, "errors": [*errors_of(job), error][-KEPT_ERRORS:]},
+            set={
+                "machine": None,
+                "errors": [*errors_of(job), error][-KEPT_ERRORS:],
+                **({} if spent else {"claimed_at": None}),
+            },
         )
         done = await self._documents.transition(COLLECTION, job.id, expect=expect, change=change, release=True)
         return done.document if done.applied else None
