@@ -13,6 +13,9 @@ from aima_common.contracts.media import Priority
 from aima_common.urgency import DEADLINE_MINUTES, LARGEST_WAIT_FACTOR, WAIT_STEP_SECONDS, WEIGHTS
 from aima_scheduler.deciders.model import Job, Mode
 
+HOT_SECONDS = DEADLINE_MINUTES * 60
+"""From here on a deadline counts: 100 / minutes left is more than 1."""
+
 MISSED_SECONDS = 60.0
 """From here on it counts as much as it ever will: at least one minute is left in the formula."""
 

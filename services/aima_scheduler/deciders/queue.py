@@ -20,7 +20,7 @@ import numpy.typing as npt
 from aima_common.contracts.media import Priority
 from aima_common.urgency import DEADLINE_MINUTES, LARGEST_WAIT_FACTOR, WAIT_STEP_SECONDS
 from aima_scheduler.deciders.model import Job, Mode, Shape, expected_seconds
-from aima_scheduler.deciders.ordering import MISSED_SECONDS, Order, Ordering, age_key
+from aima_scheduler.deciders.ordering import HOT_SECONDS, MISSED_SECONDS, Order, Ordering, age_key
 
 Key = tuple[float, float, str]
 """The place of a job: less is earlier. Its score, negative; when it came; its id."""
@@ -67,14 +67,19 @@ class _Dated:
         """So many of the leaders went, from the first on."""
         self._behind = 0.0
         """The first part of the place that nobody else was before then."""
-        self._compared_at = math.inf
+        self._oldest: list[tuple[tuple[float, str], Job]] = []
+        """The oldest of the far ones, whose deadline did not count when all were compared; the oldest comes last."""
+        self._younger = False
+        """Whether there were more of these then."""
+        self._compared_at, self._far_until = math.inf, -math.inf
+        """When all were compared, and until when no far one's deadline counts."""
 
     def __len__(self) -> int:
         return len(self._jobs)
 
     def add(self, job: Job) -> None:
         """Take a job in."""
-        self._leaders, self._compared_at = [], math.inf
+        self._far_until = -math.inf
         self._at[job.id] = len(self._jobs)
         self._jobs.append(job)
         self._queued.append(job.queued_at)
@@ -93,18 +98,37 @@ class _Dated:
         return self._jobs[:most]
 
     def best(self, ordering: Ordering, now: float) -> tuple[Key, Job]:
-        """Give the job that comes first, with its place among all jobs."""
-        return self._leader(ordering, now) or self._compare(ordering, now)
+        """Give the job that comes first, with its place among all jobs; raise `LookupError` where there is none."""
+        if (found := self._known(ordering, now)) is None:
+            self._compare(ordering, now)
+            found = self._known(ordering, now)
+        if found is None:
+            raise LookupError("no job with a deadline waits here")
+        return found
 
-    def _leader(self, ordering: Ordering, now: float) -> tuple[Key, Job] | None:
+    def _known(self, ordering: Ordering, now: float) -> tuple[Key, Job] | None:
         """Tell who comes first by what was found when all were compared, or None where that does not tell."""
+        if not self._compared_at <= now < self._far_until:
+            return None
+        certain, found = self._leader(ordering, now)
+        while self._oldest and self._oldest[-1][1].id not in self._at:
+            self._oldest.pop()
+        if not certain or (self._younger and not self._oldest):
+            return None
+        if not self._oldest:
+            return found
+        oldest = self._oldest[-1][1]
+        return _earlier(found, (place_of(oldest, ordering, now, self._standing), oldest))
+
+    def _leader(self, ordering: Ordering, now: float) -> tuple[bool, tuple[Key, Job] | None]:
+        """Tell who comes first of those whose deadline is near, if anybody; and whether that is certain."""
         leaders, there = self._leaders, self._at
         while self._passed < len(leaders) and leaders[self._passed][1].id not in there:
             self._passed += 1
-        if now == self._compared_at and self._passed < len(leaders):
-            return leaders[self._passed]
-        if now <= self._compared_at:
-            return None
+        if self._passed == len(leaders):
+            return self._behind == 0.0, None
+        if now == self._compared_at:
+            return True, leaders[self._passed]
         # A minute of waiting or of nearing multiplies a score by so much at most; the rest is for rounding.
         passed = now - self._compared_at
         growth = (1 + passed / WAIT_STEP_SECONDS) * (1 + passed / MISSED_SECONDS) * (1 + 1e-6)
@@ -112,29 +136,47 @@ class _Dated:
         for number in range(self._passed, len(leaders)):
             (score, _, job_id), job = leaders[number]
             if found is not None and found[0][0] < score * growth:
-                return found
+                return True, found
             if number >= self._passed + ASKED:
-                return None
+                return False, None
             if job_id in there:
                 found = _earlier(found, (place_of(job, ordering, now, self._standing), job))
-        return found if found is not None and found[0][0] < self._behind * growth else None
+        return found is not None and found[0][0] < self._behind * growth, found
 
-    def _compare(self, ordering: Ordering, now: float) -> tuple[Key, Job]:
+    def _compare(self, ordering: Ordering, now: float) -> None:
         scores, queued = self._scores(ordering, now), np.frombuffer(self._queued)
-        ahead = np.arange(len(scores))
+        deadlines = np.frombuffer(self._deadlines)
+        # The second is a margin: what is about to count is taken as what counts, which is as exact.
+        is_far = deadlines >= now + HOT_SECONDS + 1.0
+        near, far = np.flatnonzero(~is_far), np.flatnonzero(is_far)
+        self._lead(near, scores[near], queued[near])
+        oldest = far
+        if len(far) > LEADERS:
+            oldest = far[queued[far] <= np.partition(queued[far], LEADERS)[LEADERS]]
+        jobs = [self._jobs[one] for one in oldest.tolist()]
+        self._oldest = sorted([(age_key(job), job) for job in jobs], key=_place, reverse=True)
+        self._younger = len(oldest) < len(far)
+        self._compared_at = now
+        self._far_until = float(deadlines[far].min()) - HOT_SECONDS if len(far) else math.inf
+
+    def _lead(
+        self, near: npt.NDArray[np.intp], scores: npt.NDArray[np.float64], queued: npt.NDArray[np.float64]
+    ) -> None:
+        """Note who comes first of those whose deadline is near."""
+        ahead = np.arange(len(near))
         self._behind = 0.0
-        if len(scores) > LEADERS:
+        if len(near) > LEADERS:
             least = np.partition(scores, -LEADERS)[-LEADERS]
             ahead = np.flatnonzero(scores >= least)
             if len(ahead) > 2 * LEADERS:  # most of them are equals by score: the oldest of these come first
                 above, equal = np.flatnonzero(scores > least), np.flatnonzero(scores == least)
                 youngest = np.partition(queued[equal], LEADERS)[LEADERS]
                 ahead = np.concatenate([above, equal[queued[equal] <= youngest]])
-            self._behind = -float(least)
-        found = [(-score, self._jobs[one]) for score, one in zip(scores[ahead].tolist(), ahead.tolist(), strict=True)]
-        self._leaders = sorted([((first, job.queued_at, job.id), job) for first, job in found], key=_place)
-        self._passed, self._compared_at = 0, now
-        return self._leaders[0]
+            if len(ahead) < len(near):
+                self._behind = -float(least)
+        jobs = [self._jobs[one] for one in near[ahead].tolist()]
+        places = [(-score, job.queued_at, job.id) for score, job in zip(scores[ahead].tolist(), jobs, strict=True)]
+        self._leaders, self._passed = sorted(zip(places, jobs, strict=True), key=_place), 0
 
     def _scores(self, ordering: Ordering, now: float) -> npt.NDArray[np.float64]:
         """Score as `ordering` does, operation by operation, so that what comes out is the same to the last bit."""
