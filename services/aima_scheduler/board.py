@@ -16,7 +16,7 @@ from aima_scheduler.deciders.engine import Engine, Settings, Unschedulable
 from aima_scheduler.deciders.explain import placement_reason
 from aima_scheduler.deciders.model import Job, Machine, Placement, Shape, Slot
 from aima_scheduler.deciders.preemption import Preempt
-from aima_scheduler.deciders.reservation import Running, slot_on
+from aima_scheduler.deciders.reservation import Running
 from aima_scheduler.reading import NonsenseError
 
 QUEUE_AHEAD = 2
@@ -128,7 +128,8 @@ class Board:
         self._on_machines = {one.id: one for one in here}
         jobs, nonsense = sorted_out([one for one in here if one.id not in self.engine.running], self.job_of)
         began, unclear = sorted_out(here, _claimed_at)
-        for one in here:
+        # Who cannot wait comes last: that is who exceeds the cores where there are more than a machine has.
+        for one in sorted(here, key=lambda one: one.body.get("priority") in INTERACTIVE):
             if one.id in jobs:
                 self.engine.withdraw(one.id)
                 self._adopt(jobs[one.id], one, began.get(one.id))
@@ -203,7 +204,7 @@ class Board:
     def _adopt(self, job: Job, facts: Facts, claimed_at: float | None) -> None:
         began = claimed_at or placed_at(facts.body) or 0.0
         machine = str(facts.body["machine"])
-        slot = slot_on(self.engine.fleet, machine, job.shape)
+        slot = self.engine.slot_for(job, machine)
         if slot is not None:
             self.engine.adopt(job, (slot,), began)
         else:

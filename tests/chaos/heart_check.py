@@ -13,6 +13,9 @@ from aima_scheduler.board import QUEUE_AHEAD
 from aima_scheduler.dispatch import Dispatcher
 
 ENDED = ("done", "dead", "cancelled", "unschedulable")
+HUNG, DOUBLED = "had not ended", "was told"
+"""What is said of a job that waits for ever, and of one whose end was told otherwise than once."""
+
 INTERACTIVE = frozenset({"critical", "high"})
 
 
@@ -26,7 +29,12 @@ async def as_left(ports: Ports, accepted: Iterable[str]) -> list[str]:
 async def in_the_end(ports: Ports, jobs: int) -> list[str]:
     """Look at the store when all jobs have ended: each exactly once, and told exactly once."""
     found = await ports.documents.find("jobs", {}, limit=100_000)
-    wrong = [f"{job.id} is {job.state}, held by {job.holder}" for job in found if job.holder or job.state not in ENDED]
+    wrong = [
+        f"{job.id} {HUNG}: it is {job.state} on {job.body['machine']}, held by {job.holder}"
+        for job in found
+        if job.holder or job.state not in ENDED
+    ]
+    wrong += [f"{job.id} was refused: {job.body['reason']}" for job in found if job.state == "unschedulable"]
     if len(found) != jobs:
         wrong.append(f"{len(found)} jobs of {jobs}")
     await relay_once(ports)
@@ -85,7 +93,7 @@ def beyond_capacity(jobs: Sequence[Document], machines: Sequence[Document]) -> l
 def doubled(jobs: Sequence[Document], completions: Iterable[tuple[str, str]]) -> list[str]:
     """Name the jobs whose end was told by another number of messages than one, repetitions not counted."""
     told = Counter(job for job, _ in set(completions))
-    return [f"the end of {job.id} was told {told[job.id]} times" for job in jobs if told[job.id] != _ends(job)]
+    return [f"the end of {job.id} {DOUBLED} {told[job.id]} times" for job in jobs if told[job.id] != _ends(job)]
 
 
 def _ends(job: Document) -> int:

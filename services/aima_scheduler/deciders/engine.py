@@ -137,6 +137,11 @@ class Engine:
         self.fleet.take(job.shape, slots)
         self._note(Running(job, tuple(slots), started_at), started_at)
 
+    def slot_for(self, job: Job, machine_id: str) -> Slot | None:
+        """Give a slot for a job that is known to be on a machine, whatever is kept free there; None without room."""
+        self._withholding.release_machines({machine_id})
+        return reservation.slot_on(self.fleet, machine_id, job.shape)
+
     def ended(self, job_id: str, now: float) -> Job | None:
         """Count a job out that runs no more; None where it did not run."""
         one = self.running.pop(job_id, None)

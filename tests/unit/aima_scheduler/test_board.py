@@ -1,5 +1,6 @@
 """What the deciders know is what the store says, and what follows from it is placed on real machines."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,28 @@ def test_memory_and_gpus_are_not_soft_and_what_is_missing_is_told() -> None:
     refused = {one.job: one.shortfall.dimension for one in told if isinstance(one, Unschedulable)}
     assert refused == {"huge": "memory", "gpu": "gpu"}
     assert [one.job for one in told if isinstance(one, Placement)] == ["fits"]
+
+
+def test_what_another_scheduler_placed_where_a_start_is_kept_free_takes_its_room() -> None:
+    board = board_of(machine("m", cpus=2))
+    first = job("first", needs={"cpus": 2})
+    assert placed(board, first, now=0.0) == {"first": "m"}
+    assert placed(board, job("wide", needs={"cpus": 2}), job("wider", needs={"cpus": 2}), now=1.0) == {"wide": "m"}
+    board.set_running([replace(first, body={**first.body, "machine": "m"})], 2.0)
+    assert placed(board, job("blocked", needs={"memory_bytes": 8 * GIB}), now=2.0) == {}
+    assert [kept.job.id for kept in board.engine.reservations] == ["blocked"], "what is free is kept free"
+    theirs = job("theirs", needs={"cpus": 2}, machine="m")
+    board.set_running([replace(first, body={**first.body, "machine": "m"}), theirs], 3.0)
+    assert board.engine.running["theirs"].job.shape.cpu_milli == 2000
+    assert board.engine.fleet.free("m").cpu_milli == 0
+
+
+def test_of_those_who_are_on_a_machine_the_one_who_cannot_wait_is_beyond_its_cores() -> None:
+    board = board_of(machine("m", cpus=1))
+    names = {"a": "high", "b": "normal", "c": "batch", "d": "low"}
+    board.set_running([job(name, priority, machine="m") for name, priority in names.items()], 1.0)
+    beyond = [name for name, one in board.engine.running.items() if not one.job.shape.cpu_milli]
+    assert beyond == ["a"]
 
 
 def test_one_who_cannot_wait_exceeds_the_cores_and_no_second_one() -> None:
