@@ -59,7 +59,7 @@ COLLECTIONS: tuple[Collection, ...] = (
     Collection("locations", "storage", ("present", "quarantined", "missing", "erased"), ("medium", "kind")),
     Collection("erasures", "storage", ("requested", "erased"), ("medium",)),
     Collection("machines", "gpu_manager", ("available", "away"), ("seen_at",), history=False),
-    Collection("rollups", "monitoring", ("open",), ("window",)),
+    Collection("rollups", "monitoring", ("open", "whole"), ("window",)),
     Collection("audits", "monitoring", ("clean", "violated"), ("at",)),
     Collection("keys", "gateway", ("active", "revoked"), ("digest",), unique=(("digest",),)),
     Collection("idempotency", "gateway", ("running", "answered"), ("expires_at",)),

@@ -14,13 +14,19 @@ from aima_common.contracts.topics import heard_by
 from aima_common.errors import TransientError
 from aima_common.ids import derive
 from aima_common.ports import Ports
-from aima_common.ports.documents import Change, Insert, Outcome
+from aima_common.ports.documents import Change, Insert, Outcome, Range
 from aima_common.runtime.telemetry import VIOLATIONS
 from aima_monitoring import snapshot
 from aima_monitoring.invariants import Violation, check
 
 WINDOW_SECONDS = 3600
 """Length of a rollup's window."""
+
+FOLD_AFTER_SECONDS = 8 * 24 * 3600
+"""No topic keeps messages for longer than a week: what was counted this long ago does not come again."""
+
+FOLD_SECONDS = 600.0
+FOLDED_AT_A_TIME = 500
 
 AUDIT_SECONDS = 300.0
 
@@ -45,7 +51,7 @@ class Monitoring:
 
     def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
         """Audit for as long as the process lives."""
-        return [self.audit]
+        return [self.audit, self.fold]
 
     async def count(self, envelope: Envelope[Any]) -> None:
         """Add a message to its window, once however often it comes: the inbox knows it.
@@ -61,6 +67,29 @@ class Monitoring:
             # It is not there yet, or whoever counts something else has made it a moment ago.
             await documents.insert("rollups", Insert(identity, envelope.tenant, "open", {"window": window}))
             await documents.transition("rollups", identity, change=change, inbox=envelope.id)
+
+    async def fold(self) -> None:
+        """Put together, now and again, what was counted apart and can change no more."""
+        while True:
+            with contextlib.suppress(TransientError):
+                while await self.fold_some():
+                    continue
+            await self._ports.clock.sleep(FOLD_SECONDS)
+
+    async def fold_some(self) -> int:
+        """Add some old counts to the one of their tenant and window, each once, and remove them; tell how many."""
+        documents, before = self._ports.documents, self._ports.clock.now().timestamp() - FOLD_AFTER_SECONDS
+        wanted = {"state": "open", "window": Range(below=before)}
+        old = await documents.find("rollups", wanted, order=["window"], limit=FOLDED_AT_A_TIME)
+        for part in old:
+            window = part.body["window"]
+            whole = derive("rollup", part.tenant, window)
+            await documents.insert("rollups", Insert(whole, part.tenant, "whole", {"window": window}))
+            change = Change(add={f"messages.{name}": count for name, count in part.body.get("messages", {}).items()})
+            # A crash after this comes here again, and the inbox knows the part.
+            await documents.transition("rollups", whole, change=change, inbox=part.id)
+            await documents.delete("rollups", part.id)
+        return len(old)
 
     async def audit(self) -> None:
         """Check the invariants beside the work; a violation is logged, counted and told."""

@@ -171,7 +171,7 @@ def _count(folder: Path, done: Campaign) -> None:
 CONTROLS: dict[str, tuple[Life, str]] = {
     "nobody is fenced": (Life(0, 0, 0, 0, fencing=False, patience_seconds=20.0), DOUBLED),
     "nobody takes over what the dead held": (
-        Life(0, 0, 0, 0, inherits=False, patience_seconds=20.0),
+        Life(0, 0, 0, 0, inherits=False, patience_seconds=8.0),
         f"{HUNG}: it is leased",
     ),
 }

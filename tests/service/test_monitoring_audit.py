@@ -1,5 +1,6 @@
 """Messages are counted once, and what is wrong is found, told and kept."""
 
+import datetime
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from aima_common.contracts.codec import decode
 from aima_common.ports.documents import Insert
 from aima_monitoring import service as monitoring_service
 from aima_monitoring.invariants import Violation
-from aima_monitoring.service import Monitoring
+from aima_monitoring.service import FOLD_AFTER_SECONDS, Monitoring
 from aima_monitoring.snapshot import take
 from tests.service.stage import NOW, TENANT, Stage, staged
 
@@ -38,6 +39,31 @@ async def test_a_message_is_counted_once_however_often_it_comes(stage: Stage) ->
         await monitoring.count(envelope)
     assert await counted(stage) == {"MediumErased": 2}
     assert len(await stage.all("rollups")) == 2, "no document that every message changes"
+
+
+async def test_what_was_counted_long_ago_is_put_together_once_and_what_is_young_is_not(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Monitoring(stage.ports)
+    for medium in ("a", "b", "b"):
+        await old.count(stage.envelope(m.MediumErased(medium=medium)))
+    assert await old.fold_some() == 0, "control: all of it is young"
+    later = NOW + datetime.timedelta(seconds=FOLD_AFTER_SECONDS + 3600)
+    monkeypatch.setattr(stage.ports.clock, "now", lambda: later, raising=False)
+    delete = stage.ports.documents.delete
+
+    async def dies(_collection: str, _document: str) -> bool:
+        raise ConnectionError("killed before the part was removed")
+
+    monkeypatch.setattr(stage.ports.documents, "delete", dies)
+    with pytest.raises(ConnectionError):
+        await old.fold_some()
+    monkeypatch.setattr(stage.ports.documents, "delete", delete)
+    assert await old.fold_some() == 2
+    assert await old.fold_some() == 0
+    (whole,) = await stage.all("rollups")
+    assert (whole.state, whole.body["messages"]) == ("whole", {"MediumErased": 3})
+    assert await old._lasting() == []
 
 
 async def test_with_the_inbox_switched_off_it_is_counted_each_time_and_the_audit_says_so(
