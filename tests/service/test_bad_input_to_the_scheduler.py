@@ -192,7 +192,8 @@ async def test_a_job_that_asks_for_too_much_and_says_nonsense_besides_does_not_s
 @pytest.mark.parametrize("known", [True, False], ids=["known before", "control: never understood"])
 async def test_what_only_a_machine_could_run_that_says_nonsense_now_waits_for_it(yard: Yard, known: bool) -> None:
     await yard.machine("small")
-    await yard.machine("large", memory_bytes=4 * GIB, **({} if known else {"cpus": "many"}))
+    large: dict[str, Any] = {"memory_bytes": 4 * GIB} | ({} if known else {"cpus": "many"})
+    await yard.machine("large", **large)
     await yard.job("first", {"memory_bytes": GIB >> 1})
     await yard.dispatcher.place_all()
     await yard.documents.transition("machines", "large", change=Change(set={"cpus": "many"}))

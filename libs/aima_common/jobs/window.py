@@ -24,7 +24,8 @@ or several with few; where there are more tenants, the next scan goes on with th
 
 SCAN_SECONDS = 1.0
 """So often it is looked which tenants a crowded class has. In between those are asked for that were found then and have
-no job among the oldest: who is new behind a crowd is seen after a second at the latest."""
+no job among the oldest. Who is new behind a crowd is seen after a second, or later where a scan cannot ask for
+all tenants at once."""
 
 STRANGE_EVERY = 50
 """Every so many looks at a crowd jobs of no known class are looked for, which no other view would show."""
