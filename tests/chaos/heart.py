@@ -64,7 +64,7 @@ def campaign(
     *,
     seed: int,
     kills: int,
-    jobs_per_life: int = 8,
+    jobs_per_life: int = 5,
     what: Life | None = None,
     progress: Callable[[int], None] = lambda _number: None,
 ) -> Campaign:
@@ -226,7 +226,7 @@ def as_markdown(told: dict[str, Any], command: str) -> str:
             "",
             f"Made by `{command}`; do not edit. Three schedulers place the jobs of",
             "three tenants on three machines, on the embedded store; jobs are cancelled and change their urgency,",
-            "machines come and go, the clock jumps by an hour or a day, hints and ends are told twice and late. Each",
+            "machines come and go, the clock jumps by 25 or 50 minutes, hints and ends are told twice and late. Each",
             "process is killed at a random moment, or before or after a random call of its store, and the next one",
             "looks at what it left before it goes on.",
             "",

@@ -107,7 +107,7 @@ def job_of(number: int, seed: int, submitted_at: datetime.datetime) -> Insert:
     """Draw the job of this number; the same seed draws the same one."""
     rng = random.Random(f"{seed} job {number}")
     cpus = 64 if rng.random() < 0.02 else rng.choice((1, 1, 2, 4))
-    needs = {"cpus": cpus, "memory_bytes": rng.choice((1, 2)) * GIB, "gpus": int(rng.random() < 0.4)}
+    needs = {"cpus": cpus, "memory_bytes": rng.choice((1, 2)) * GIB, "gpus": int(rng.random() < 0.3)}
     tenant = rng.choice(TENANTS)
     body: dict[str, Any] = {
         "medium": f"medium-{number}",
@@ -115,7 +115,7 @@ def job_of(number: int, seed: int, submitted_at: datetime.datetime) -> Insert:
         "lane": MediumType.IMAGE.value,
         "analyzer": f"kind-{cpus}",
         "needs": needs,
-        "seconds": rng.uniform(0.001, 0.3),
+        "seconds": rng.uniform(0.001, 0.1),
         "fails": rng.random() < 0.03,
         "confidentiality": Confidentiality.INTERNAL.value,
     }
