@@ -16,7 +16,7 @@ from aima_scheduler.deciders.engine import Engine, Settings, Unschedulable
 from aima_scheduler.deciders.explain import placement_reason
 from aima_scheduler.deciders.model import Job, Machine, Placement, Shape, Slot
 from aima_scheduler.deciders.preemption import Preempt
-from aima_scheduler.deciders.reservation import Running
+from aima_scheduler.deciders.reservation import Running, slot_on
 from aima_scheduler.reading import NonsenseError
 
 QUEUE_AHEAD = 2
@@ -208,9 +208,20 @@ class Board:
         if slot is not None:
             self.engine.adopt(job, (slot,), began)
         else:
-            # There is less room than was thought: a machine that shrank, or somebody who could not wait.
-            self.engine.adopt(replace(job, shape=NOTHING), (Slot(machine),), began)
+            # There is less room than was thought: a machine that shrank, or somebody who could not wait. What there is
+            # is taken, lest it be given to a third.
+            rest = self._rest_for(job.shape, machine)
+            self.engine.adopt(replace(job, shape=rest[0]), (rest[1],), began)
             self._beyond[job.id] = machine
+
+    def _rest_for(self, shape: Shape, machine: str) -> tuple[Shape, Slot]:
+        """Give as much of a shape as a machine has room for; its GPUs all or none."""
+        room = self.engine.fleet.free(machine)
+        cpu, memory = min(shape.cpu_milli, room.cpu_milli), min(shape.memory_mib, room.memory_mib)
+        less = replace(shape, cpu_milli=cpu, memory_mib=memory)
+        if (slot := slot_on(self.engine.fleet, machine, less)) is not None:
+            return less, slot
+        return Shape(cpu, memory), Slot(machine)
 
     def _ended(self, name: str, now: float) -> None:
         self.engine.ended(name, now)

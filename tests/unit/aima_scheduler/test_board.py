@@ -76,6 +76,18 @@ def test_of_those_who_are_on_a_machine_the_one_who_cannot_wait_is_beyond_its_cor
     assert beyond == ["a"]
 
 
+def test_where_more_is_on_a_machine_than_it_has_nothing_is_left_for_others() -> None:
+    board = board_of(machine("m", cpus=2, gpus=[{"memory_bytes": GIB}]))
+    wide = job("c", needs={"cpus": 2, "gpus": 1}, machine="m")
+    here = [job("a", needs={"cpus": 2}, machine="m"), job("b", machine="m"), wide]
+    board.set_running(here, 1.0)
+    free = board.engine.fleet.free("m")
+    assert (free.cpu_milli, [gpu.milli for gpu in board.engine.fleet.gpus("m")]) == (0, [0])
+    assert placed(board, job("late")) == {}
+    board.set_running(here[:2], 2.0)
+    assert placed(board, job("late")) == {"late": "m"}, "control"
+
+
 def test_one_who_cannot_wait_exceeds_the_cores_and_no_second_one() -> None:
     board = board_of(machine("m", cpus=1))
     assert len(placed(board, *(job(f"j{number}") for number in range(4)))) == 1 + QUEUE_AHEAD
