@@ -13,7 +13,8 @@ from referencing.jsonschema import DRAFT202012
 
 from aima_common.contracts import __main__ as generator
 
-MEASURED = {"crash_report.json", "crash_report.md", "cluster_report.json", "cluster_report.md", "benchmarks"}
+REPORTS = ("crash_report", "cluster_report", "heart_report")
+MEASURED = {"benchmarks", *(f"{name}.{form}" for name in REPORTS for form in ("json", "md"))}
 """Written by the campaigns of `make chaos` and by measurements, not by the contracts."""
 
 
