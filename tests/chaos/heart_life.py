@@ -27,7 +27,7 @@ from aima_common.contracts.envelope import Envelope
 from aima_common.contracts.media import Confidentiality, MediumType, ObjectReference, Priority
 from aima_common.contracts.telling import tell
 from aima_common.errors import TransientError
-from aima_common.jobs import Done, Held, JobKind, JobRunner, Leadership, Ledger, new_job
+from aima_common.jobs import Done, Held, JobKind, JobRunner, Leadership, Ledger, leadership, new_job
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Document, Expect, Insert
@@ -49,6 +49,9 @@ MACHINES: Mapping[str, Mapping[str, Any]] = {
 JUMPS_SECONDS = (-1500.0, 0.0, 0.0, 0.0, 1500.0)
 """By how much the clock may be wrong: between two lives it goes forward or back, by many leases, and by less than a
 machine that is away is waited for. So no job may ever be refused as one that nothing can run."""
+
+SETTLING_SECONDS = 0.1
+"""So long waits who takes over the lead: a life lasts a quarter of a second, and its store answers in milliseconds."""
 
 IMPATIENT = Settings(preemption=Preemption(patience=0.0))
 """The rules of every other life: whoever is critical takes the room of others at once."""
@@ -241,6 +244,7 @@ async def live(folder: Path, life: Life, begun: Callable[[], None]) -> list[str]
 
     Returns what was found to be wrong, and writes each finding to the folder as soon as it is known.
     """
+    leadership.SETTLING_SECONDS = SETTLING_SECONDS
     rng = random.Random(f"{life.seed} life {life.number}")
     clock = JumpingClock()
     clock.wrong_by = rng.choice(JUMPS_SECONDS)

@@ -36,10 +36,12 @@ async def test_a_leader_that_fell_silent_is_followed_by_another_and_knows_it(tmp
         await ports.documents.transition(
             leadership.COLLECTION, "placing", expect=Expect(), lease=Lease("a", -1.0, renew=True), change=Change()
         )
+        assert not await second.held(), "what the first had sent may still be written"
+        now += leadership.SETTLING_SECONDS
         assert await second.held()
         now += leadership.TRUSTED_SECONDS + 1
         assert not await first.held()
-        assert await second.held()
+        assert await second.held(), "who goes on leading has nothing to wait for"
 
 
 async def test_a_confirmed_leader_does_not_ask_the_store_every_time(tmp_path: Path) -> None:
@@ -65,12 +67,14 @@ async def test_whoever_owns_the_store_alone_need_not_wait_for_a_leader_that_died
 
 
 async def test_who_believes_to_lead_is_told_when_asking_for_sure(tmp_path: Path) -> None:
-    wrong_by = 0.0
+    wrong_by = now = 0.0
     async with SqliteDocuments.open(tmp_path / "documents.db", clock=lambda: time.time() + wrong_by) as documents:
-        first, second = (Leadership(documents, "placing", holder) for holder in ("a", "b"))
+        first, second = (Leadership(documents, "placing", holder, lambda: now) for holder in ("a", "b"))
         assert await first.held()
         assert await first.confirmed()
         wrong_by = 86_400.0  # the store's clock is set forward: the lease is over before its time
+        assert not await second.held()
+        now += leadership.SETTLING_SECONDS
         assert await second.held()
         assert await first.held(), "control: it believes so for a while yet"
         assert not await first.confirmed()

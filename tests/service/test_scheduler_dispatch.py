@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 
 from aima_common.contracts import messages as m
 from aima_common.contracts.media import Priority
-from aima_common.jobs import JobKind, Ledger, new_job
-from aima_common.ports.documents import Change, Document
+from aima_common.jobs import JobKind, Ledger, leadership, new_job
+from aima_common.ports.documents import Change, Document, Lease, Transitioned
 from aima_gateway.remote_explanations import RemoteExplanations
 from aima_scheduler.dispatch import EXPECTED_SECONDS, UNCLAIMED_SECONDS, WRITTEN_AT_A_TIME, Dispatcher
 from aima_scheduler.explaining import Door, Explaining
@@ -94,6 +95,45 @@ async def test_who_stood_still_until_another_leads_places_no_more(
     assert len([one for one in (await yard.places()).values() if one]) == WRITTEN_AT_A_TIME + 8 * led
     monkeypatch.undo()
     assert await yard.dispatcher.place_all() == 8 * (not led), "and forgets what it did not place"
+
+
+@pytest.mark.parametrize("settles", [True, False], ids=["settles", "control"])
+async def test_who_takes_over_counts_what_the_one_before_had_sent(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, settles: bool
+) -> None:
+    monkeypatch.setattr(leadership, "SETTLING_SECONDS", 0.5 * settles)
+    ports, sent, arrives = yard.stage.ports, asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        """The store, but for what is written to jobs, which is long under way."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(ports.documents, name)
+
+        async def transition(self, collection: str, identity: str, **how: Any) -> Transitioned:
+            if collection == "jobs":
+                sent.set()
+                await arrives.wait()
+            return await ports.documents.transition(collection, identity, **how)
+
+    slow: Any = Slow()
+    first = Dispatcher(replace(ports, documents=slow), yard.stage.ledger, yard._refused)
+    second = Dispatcher(ports, Ledger(ports, "second"), yard._refused)
+    await yard.machine("m1", gpus=1)
+    await yard.job("job", gpus=1)
+    async with asyncio.TaskGroup() as group:
+        placing = group.create_task(first.place_all())
+        await sent.wait()
+        await yard.job("another", Priority.HIGH, gpus=1)
+        over = Lease(yard.stage.ledger.holder, -1.0, renew=True)
+        await ports.documents.transition(leadership.COLLECTION, "placing", lease=over)
+        assert await second.place_all() == (0 if settles else 1), "it leads now"
+        arrives.set()
+    assert placing.result() == 1
+    await asyncio.sleep(leadership.SETTLING_SECONDS)
+    assert await second.place_all() == 0
+    placed = [name for name, machine in (await yard.places()).items() if machine]
+    assert placed == (["job"] if settles else ["another", "job"]), "there is one GPU"
 
 
 async def test_a_job_that_no_machine_can_ever_run_is_told_why(yard: Yard) -> None:

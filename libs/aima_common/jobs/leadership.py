@@ -13,6 +13,11 @@ LEASE_SECONDS = 10.0
 TRUSTED_SECONDS = LEASE_SECONDS / 3
 """How long a confirmed lease is relied upon without asking again; ends well before the lease does."""
 
+SETTLING_SECONDS = 2.0
+"""So long whoever takes over does nothing yet: what the one before had sent to the store when its lease ended, which a
+clock that was set may have done at any moment, is written by then, and is seen. A write takes some milliseconds; the
+rest is for a store that is slow."""
+
 
 class Leadership:
     """The right to do something alone, by the store's clock."""
@@ -25,16 +30,18 @@ class Leadership:
         self._holder = holder
         self._monotonic = monotonic
         self._confirmed_at: float | None = None
+        self._settled_at = 0.0
+        """When the writes of the one before are done, by the monotonic clock."""
 
     async def held(self) -> bool:
-        """Take or keep the leadership; False while another process has it. Asks the store only now and again."""
+        """Take or keep the leadership; False while another process has it, or may still be writing.
+
+        Asks the store only now and again.
+        """
         asked = self._monotonic()
-        if self._confirmed_at is not None and asked - self._confirmed_at < TRUSTED_SECONDS:
-            return True
-        self._confirmed_at = None
-        if await self._take():
-            self._confirmed_at = asked
-        return self._confirmed_at is not None
+        if self._confirmed_at is None or asked - self._confirmed_at >= TRUSTED_SECONDS:
+            self._confirmed_at = asked if await self._take() else None
+        return self._confirmed_at is not None and self._monotonic() >= self._settled_at
 
     async def confirmed(self) -> bool:
         """Tell whether nobody else has taken over by now; for just before what two leaders must not both do.
@@ -73,6 +80,9 @@ class Leadership:
     async def _lease(self, known: Document) -> bool:
         mine = known.holder == self._holder
         lease = Lease(self._holder, LEASE_SECONDS, renew=mine)
-        taken = known.holder is not None and not mine
-        expect = Expect(epoch=known.epoch, lease_expired=taken)
-        return (await self._documents.transition(COLLECTION, self._name, expect=expect, lease=lease)).applied
+        taken_over = known.holder is not None and not mine
+        expect = Expect(epoch=known.epoch, lease_expired=taken_over)
+        done = await self._documents.transition(COLLECTION, self._name, expect=expect, lease=lease)
+        if done.applied and taken_over:
+            self._settled_at = self._monotonic() + SETTLING_SECONDS
+        return done.applied
