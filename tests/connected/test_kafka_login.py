@@ -43,6 +43,19 @@ async def test_a_login_is_told_right_from_wrong_and_from_nobody_there(guarded: s
         await bus.check_login()  # it says nothing about the login
 
 
+async def test_no_login_where_one_is_asked_for_is_told_from_nobody_there(guarded: str, kafka_address: str) -> None:
+    async with KafkaBus.open(KafkaSettings(guarded, timeout_seconds=20.0)) as bus:
+        with pytest.raises(UnavailableError):
+            await bus.cluster_id()
+        with pytest.raises(SettingsError, match=r"AIMA_KAFKA_USER is not set.*offers SCRAM-SHA-512$"):
+            await bus.check_login()
+    async with KafkaBus.open(KafkaSettings(kafka_address, timeout_seconds=20.0)) as bus:
+        await bus.check_login()  # nobody asks for one here
+    (nobody,) = free_ports(1)
+    async with KafkaBus.open(KafkaSettings(f"127.0.0.1:{nobody}", timeout_seconds=20.0)) as bus:
+        await bus.check_login()  # who is away asks for nothing, and is waited for
+
+
 async def test_a_login_where_none_is_asked_for_is_told_too(kafka_address: str) -> None:
     async with KafkaBus.open(login(kafka_address, PASSWORD)) as bus:
         with pytest.raises(SettingsError, match="where that address asks for none"):

@@ -5,7 +5,6 @@ No Kafka transactions: a record is appended at least once, and what it leads to 
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -16,11 +15,13 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.protocol.admin import SaslHandShakeRequest
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 
+from aima_common.adapters.kafka_fetched import Fetched
 from aima_common.adapters.kafka_records import MAX_RECORD_BYTES, check_size, delivery_of, headers_of
-from aima_common.adapters.kafka_settings import KafkaSettings
+from aima_common.adapters.kafka_settings import MECHANISM, KafkaSettings
 from aima_common.adapters.kafka_topics import (
     ExistingTopic,
     configuration,
@@ -78,13 +79,19 @@ class KafkaBus:
             await asyncio.wait(self._farewells, timeout=FAREWELL_SECONDS)
 
     async def check_login(self) -> None:
-        """Raise `SettingsError` where a broker refuses our login; of it, brokers that are away say nothing."""
+        """Raise `SettingsError` where a broker refuses our login, or our lack of one; brokers that are away do not."""
         for host, port, _ in collect_hosts(self._settings.bootstrap):
             with contextlib.suppress(OSError, TimeoutError, errors.KafkaError):
                 try:
-                    (await create_conn(host, port, **self._settings.connection())).close()
+                    connection = await create_conn(host, port, **self._settings.connection())
                 except REFUSALS as error:
                     raise self._settings.refused(repr(error)) from error
+                with contextlib.closing(connection):
+                    if self._settings.user is None:
+                        # It hangs up on whoever asks for more; how one would log in is told to everybody.
+                        answer = await connection.send(SaslHandShakeRequest(MECHANISM))
+                        if answer.error_code != errors.IllegalSaslStateError.errno:
+                            raise self._settings.lacking(answer.enabled_mechanisms)
 
     async def cluster_id(self) -> str:
         """Tell the name that the brokers gave their cluster when it was set up."""
@@ -288,7 +295,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         self._timeout_seconds = timeout_seconds
         self._unfolding = unfolding
         self._listener: Callable[[Collection[Partition]], None] = lambda _: None
-        self._fetched: deque[tuple[TopicPartition, Sequence[Any]]] = deque()
+        self._fetched: Fetched[TopicPartition, Any] = Fetched()
         self._paused: set[TopicPartition] = set()
         self._unfolded: set[TopicPartition] = set()
         """Partitions of which the last record that is known was taken, perhaps; aiokafka has not seen that."""
@@ -302,19 +309,11 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
     async def batches(self, max_records: int = 200) -> AsyncIterator[Sequence[Delivery]]:
         """Yield deliveries of one partition at a time; raise `UnavailableError` when the member has gone deaf."""
         while True:
-            while records := self._next():
+            while records := self._fetched.take(self._paused):
                 yield [delivery_of(record) for record in records]
             with _translated():
-                fetched = await self._fetch(max_records)
-            self._fetched.extend(fetched.items())
+                self._fetched.add(await self._fetch(max_records))
             await self._check_alive()
-
-    def _next(self) -> Sequence[Any] | None:
-        for number, (place, records) in enumerate(self._fetched):
-            if place not in self._paused:
-                del self._fetched[number]
-                return records
-        return None
 
     async def _fetch(self, max_records: int) -> Mapping[TopicPartition, Sequence[Any]]:
         if self._unfolding is not None:

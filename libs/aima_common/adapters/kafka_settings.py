@@ -1,11 +1,15 @@
 """How to reach and use a Kafka cluster."""
 
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aima_common.errors import SettingsError
+
+MECHANISM = "SCRAM-SHA-512"
+"""How users log in. It shows the brokers that we know the password, and shows it to nobody."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class KafkaSettings:
     """Whether topics that are missing are made; otherwise they are missed."""
     user: str | None = None
     password: str | None = None
-    """For SASL SCRAM-SHA-512, when given."""
+    """For SASL by `MECHANISM`, when given."""
     authority: Path | None = None
     """Certificates to trust; turns TLS on."""
 
@@ -40,7 +44,15 @@ class KafkaSettings:
         """Say that a broker does not let us in."""
         return SettingsError(
             f"Kafka at {self.bootstrap} refuses the login of {self.user!r} ({why}): correct AIMA_KAFKA_USER and "
-            "AIMA_KAFKA_PASSWORD, or AIMA_KAFKA where that address asks for none; users log in by SCRAM-SHA-512"
+            f"AIMA_KAFKA_PASSWORD, or AIMA_KAFKA where that address asks for none; users log in by {MECHANISM}"
+        )
+
+    def lacking(self, offered: Sequence[str]) -> SettingsError:
+        """Say that brokers ask for a login, by one of the ways they offer, and that we were given none."""
+        return SettingsError(
+            f"Kafka at {self.bootstrap} asks for a login, and AIMA_KAFKA_USER is not set: set it and "
+            f"AIMA_KAFKA_PASSWORD, or AIMA_KAFKA to an address that asks for none; users log in by {MECHANISM}, and "
+            f"the broker offers {', '.join(offered) or 'nothing'}"
         )
 
     def connection(self) -> dict[str, Any]:
@@ -55,5 +67,5 @@ class KafkaSettings:
             common["ssl_context"] = ssl.create_default_context(cafile=str(self.authority))
         if self.user:
             login = {"sasl_plain_username": self.user, "sasl_plain_password": self.password}
-            common |= {"sasl_mechanism": "SCRAM-SHA-512", **login}
+            common |= {"sasl_mechanism": MECHANISM, **login}
         return common
