@@ -56,7 +56,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("AIMA_HEALTH_PORT", "port of the same; 0 takes a free one", default="8790"),
     Setting("AIMA_MACHINE", "name of the machine (the node, in Kubernetes)", default="the host's name"),
     Setting("AIMA_SLOTS", "jobs that a process works on at the same time", default="the number of cores"),
-    Setting("AIMA_LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR", default="INFO"),
+    Setting("AIMA_LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR; aima up reads it, too: there WARNING", default="INFO"),
     Setting("AIMA_INTERNAL_SECRET", "what processes show others", "gateway, upload, analysis, scheduler", secret=True),
     Setting("AIMA_GATEWAY_HOST", "address of the HTTP interface", "gateway", "127.0.0.1"),
     Setting("AIMA_GATEWAY_PORT", "port of the HTTP interface; 0 takes a free one", "gateway", "8700"),
@@ -81,23 +81,45 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "AIMA_PRIVATE_HOSTS", "hosts with private addresses that webhooks and fetches may go to", "gateway, upload", ""
     ),
-    Setting("AIMA_UNSANDBOXED", "yes: decode without the sandbox where the kernel lacks it", "preprocessing", "no"),
-    Setting("AIMA_ANALYZERS", "names of the analyzers to run, with commas between them", "analysis", "the usual ones"),
+    Setting(
+        "AIMA_UNSANDBOXED", "yes: decode without the sandbox where the kernel lacks it", "preprocessing, aima up", "no"
+    ),
+    Setting(
+        "AIMA_ANALYZERS",
+        "names of the analyzers to run, with commas between them",
+        "analysis, aima up",
+        "the usual ones",
+    ),
     Setting("AIMA_LANES", "video, image, audio: whose jobs this process takes", "analysis", "all three"),
     Setting("AIMA_SCHEDULER_HOST", "address that gateways reach the scheduler at", "scheduler", "127.0.0.1"),
     Setting("AIMA_SCHEDULER_PORT", "port of the same; 0 takes a free one", "scheduler", "8703"),
     Setting(
-        "AIMA_ORDER", "seed, seed_short: whether short jobs go before long ones of their class", "scheduler", "seed"
+        "AIMA_ORDER",
+        "seed, seed_short: whether short jobs go before long ones of their class",
+        "scheduler, aima up",
+        "seed",
     ),
     Setting(
-        "AIMA_PREEMPTION", "off, on: whether critical jobs may send low and batch jobs back to wait", "scheduler", "off"
+        "AIMA_PREEMPTION",
+        "off, on: whether critical jobs may send low and batch jobs back to wait",
+        "scheduler, aima up",
+        "off",
     ),
-    Setting("AIMA_PREEMPTION_BUDGET", "seconds of work that may be lost by that in any hour", "scheduler", "600"),
-    Setting("AIMA_RULES", "corrected, seed: the founding document's rules with their faults", "scheduler", "corrected"),
-    Setting("AIMA_SCORING", "aima, fgd, best_fit, first_fit: which machine a job goes to", "scheduler", "aima"),
+    Setting(
+        "AIMA_PREEMPTION_BUDGET", "seconds of work that may be lost by that in any hour", "scheduler, aima up", "600"
+    ),
+    Setting(
+        "AIMA_RULES",
+        "corrected, seed: the founding document's rules with their faults",
+        "scheduler, aima up",
+        "corrected",
+    ),
+    Setting(
+        "AIMA_SCORING", "aima, fgd, best_fit, first_fit: which machine a job goes to", "scheduler, aima up", "aima"
+    ),
     Setting("AIMA_ANALYSIS_HOST", "address that gateways reach analysis at", "analysis", "127.0.0.1"),
     Setting("AIMA_ANALYSIS_PORT", "port of the same; 0 takes a free one", "analysis", "8702"),
-    Setting("AIMA_MODELS", "folder of the model pack", "analysis, preprocessing", "the user's cache"),
+    Setting("AIMA_MODELS", "folder of the model pack", "analysis, preprocessing, aima up", "the user's cache"),
     Setting("AIMA_URL", "address of a gateway", "the aima command"),
     Setting("AIMA_KEY", "key for that gateway", "the aima command", secret=True),
     Setting("AIMA_DATA", "data folder of an AIMA on one machine", "the aima command", "the user's data folder"),
@@ -250,6 +272,7 @@ def described() -> str:
         "",
         "Every environment variable that AIMA reads, made from `aima_common.settings`. A process refuses to start on a",
         "name that is not here, on one it needs and lacks, and on two that contradict each other.",
+        "What `aima up` reads, every other command that starts an AIMA of its own reads as well.",
         "",
         "| name | meaning | read by | default |",
         "|---|---|---|---|",

@@ -7,13 +7,19 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from aima_client import state
+from aima_common import settings
 from aima_common.errors import SettingsError
 from aima_common.runtime import run
 from aima_common.runtime.telemetry import configure_logs
 from aima_embedded.composition import House, Options, build
+from aima_scheduler.rules import rules_of
+
+LOG_LEVEL = "WARNING"
+"""From which level on it logs unless told otherwise: whoever works on one machine has nobody who reads the rest."""
 
 
 def main() -> None:
@@ -22,16 +28,30 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder for everything that AIMA keeps")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
-    parser.add_argument("--analyzers", default=os.environ.get("AIMA_ANALYZERS"), help="names, separated by commas")
-    parser.add_argument("--log-level", default=os.environ.get("AIMA_LOG_LEVEL", "WARNING"))
+    parser.add_argument("--analyzers", help="names, separated by commas; goes before AIMA_ANALYZERS")
+    parser.add_argument("--log-level", help="goes before AIMA_LOG_LEVEL")
     arguments = parser.parse_args()
-    configure_logs(arguments.log_level)
-    options = Options(arguments.data, arguments.host, arguments.port, arguments.analyzers)
+    environment = dict(os.environ)
     try:
-        asyncio.run(_serve(options))
+        settings.refuse_unknown(environment)
+        level = arguments.log_level or environment.get("AIMA_LOG_LEVEL") or LOG_LEVEL
+        configure_logs(settings.log_level({"AIMA_LOG_LEVEL": level}))
+        asyncio.run(_serve(_options(arguments, environment)))
     except SettingsError as error:
         sys.stderr.write(f"aima: {error}\n")
         sys.exit(2)
+
+
+def _options(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Options:
+    """Read what was chosen, by the same words as the services of a cluster; raise `SettingsError` for any other."""
+    return Options(
+        arguments.data,
+        arguments.host,
+        arguments.port,
+        arguments.analyzers or environment.get("AIMA_ANALYZERS"),
+        rules_of(environment),
+        unsandboxed=settings.choice(environment, "AIMA_UNSANDBOXED", ("no", "yes")) == "yes",
+    )
 
 
 async def _serve(options: Options) -> None:

@@ -27,6 +27,7 @@ from aima_models.store import ModelStore
 from aima_monitoring.service import Monitoring
 from aima_preprocessing.decoder_client import DecoderClient
 from aima_preprocessing.service import Preprocessing
+from aima_scheduler.deciders.engine import Settings as Rules
 from aima_scheduler.service import Scheduler
 from aima_storage.service import Storage
 from aima_upload.service import Upload
@@ -45,6 +46,10 @@ class Options:
     port: int = 0
     analyzers: str | None = None
     """Comma-separated names; None means all that are on by default."""
+    rules: Rules | None = None
+    """By which jobs are placed; None means the usual ones."""
+    unsandboxed: bool = False
+    """Whether media are decoded where the kernel lacks what the sandbox is made of."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +77,14 @@ async def build(options: Options) -> AsyncIterator[House]:
         await Leadership.inherit(ports.documents)
         slots = len(os.sched_getaffinity(0))
         pool = await stack.enter_async_context(InferencePool(batch_processes=slots))
-        decoder = DecoderClient(unsandboxed=os.environ.get("AIMA_UNSANDBOXED") == "yes")
+        decoder = DecoderClient(unsandboxed=options.unsandboxed)
         await decoder.start()
         stack.push_async_callback(decoder.close)
         secret = secrets.token_urlsafe(32)
         store = ModelStore()
         descriptions = [describe(analyzer, store) for analyzer in chosen(options.analyzers)]
         upload = Upload(ports, UploadSettings(secret=secret))
-        scheduler = Scheduler(ports, ledger)
+        scheduler = Scheduler(ports, ledger, rules=options.rules)
 
         async def upload_urls() -> tuple[str, ...]:
             return (await upload.url(),)
