@@ -1,20 +1,18 @@
 """Reads what the checker looks at from the stores, whichever are plugged in."""
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from aima_common.contracts.media import Result
 from aima_common.contracts.topics import all_groups
 from aima_common.errors import ObjectMissingError
 from aima_common.ids import finding_id
+from aima_common.pages import every
 from aima_common.ports import Ports
-from aima_common.ports.documents import Document, Documents, Range
+from aima_common.ports.documents import Document
 from aima_common.references import REFERRING
 from aima_monitoring.invariants import Snapshot, StoredObject
-
-PAGE = 1000
-"""Documents that are read at once: a store's answer, and the pause it costs, stay small however much there is."""
 
 SAME_VECTORS = 1000
 """Findings of one medium that may share one vector (the same words again and again)."""
@@ -47,7 +45,7 @@ async def take(
     `canaries` are words that were in some medium of a tenant and must not be found once that medium is erased.
     A client's ledger, footprints and the end of faults are the harness's to add (`dataclasses.replace`).
     """
-    documents = {name: [document async for document in everything(ports.documents, name)] for name in READ}
+    documents = {name: [document async for document in every(ports.documents, name)] for name in READ}
     histories = {name: await ports.documents.history(name) for name in WATCHED}
     now = await ports.documents.now()
     objects = {
@@ -73,18 +71,6 @@ async def take(
         accepted=accepted,
         at_rest=at_rest,
     )
-
-
-async def everything(documents: Documents, collection: str) -> AsyncIterator[Document]:
-    """Walk a whole collection by its ids, a page at a time."""
-    last = ""
-    while page := await documents.find(collection, {"id": Range(at_least=last)}, order=["id"], limit=PAGE):
-        for document in page:
-            if document.id != last:
-                yield document
-        if len(page) < PAGE:
-            return
-        last = page[-1].id
 
 
 async def _hash(ports: Ports, key: str) -> str:

@@ -16,6 +16,7 @@ from aima_common.contracts.media import ObjectReference
 from aima_common.contracts.telling import tell
 from aima_common.errors import ObjectMissingError, TransientError
 from aima_common.ids import derive
+from aima_common.pages import every
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect, Insert
 from aima_common.ports.objects import ObjectInfo
@@ -179,10 +180,10 @@ class Storage:
         return await self._objects.info(reference.key) is None
 
     async def _erase(self, tenant: str, medium: str) -> None:
-        for location in await self._documents.find("locations", {"medium": medium, "tenant": tenant}, limit=100_000):
+        async for location in every(self._documents, "locations", {"medium": medium, "tenant": tenant}):
             await self._objects.delete(location.body["key"])
             await self._documents.delete("locations", location.id)
-        for location in await self._documents.find("locations", {"kind": "dossier", "tenant": tenant}, limit=100_000):
+        async for location in every(self._documents, "locations", {"kind": "dossier", "tenant": tenant}):
             # Every version that told of the medium has been removed by its owner.
             if await self._objects.info(location.body["key"]) is None:
                 await self._documents.delete("locations", location.id)

@@ -1,4 +1,4 @@
-"""What the checker looks at is read whole, a page at a time, and shows what an erasure forgot."""
+"""What the checker looks at is read whole, and shows what an erasure forgot."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,17 +25,6 @@ CANARIES = {TENANT: ["segmentation"], "somebody else": ["segmentation"]}
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     async with staged(tmp_path) as found:
         yield found
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 9])
-async def test_every_document_is_read_once_whatever_the_page(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
-    monkeypatch.setattr(snapshot, "PAGE", 2)
-    for number in range(count):
-        await stage.put("cases", f"case-{number}", "open")
-    found = [document.id async for document in snapshot.everything(stage.ports.documents, "cases")]
-    assert found == [f"case-{number}" for number in range(count)]
 
 
 async def erased(stage: Stage) -> None:

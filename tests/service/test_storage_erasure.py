@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aima_common import pages
 from aima_common.contracts import messages as m
 from aima_common.contracts.telling import tell
 from aima_common.contracts.topics import TOPICS, all_groups
@@ -220,6 +221,37 @@ async def test_until_the_last_owner_has_let_go_the_bytes_stay(stage: Stage) -> N
     assert await stage.ports.objects.info(key.key)
     await alone.hear(alone.part(last))
     assert await stage.ports.objects.info(key.key) is None
+
+
+async def test_an_erasure_holds_a_page_of_what_it_looks_through(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "PAGE", 2)
+    documents, objects, read = stage.ports.documents, stage.ports.objects, []
+    find = documents.find
+
+    async def counted(*arguments: Any, **more: Any) -> Any:
+        found = await find(*arguments, **more)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(documents, "find", counted)
+    for number in range(5):
+        for kind, medium, there in (
+            ("derivative", "film", True),
+            ("derivative", "photo", True),
+            ("dossier", "", False),  # removed by its owner, as it told of the film
+            ("dossier", "", True),
+        ):
+            key = f"t/{TENANT}/{kind}s/{medium or 'case'}/{number}-{there}"
+            await stage.put("locations", key, "present", kind=kind, medium=medium, key=key)
+            if there:
+                await objects.put(key, b"abc")
+    alone = Alone(stage)
+    await alone.hear(alone.request, *(alone.part(owner) for owner in sorted(OWNERS)))
+    assert max(read) == 2
+    kept = [f"derivatives/photo/{number}-True" for number in range(5)]
+    kept += [f"dossiers/case/{number}-True" for number in range(5)]
+    assert [info.key.removeprefix(f"t/{TENANT}/") async for info in objects.list("t/")] == kept
+    assert [one.id.removeprefix(f"t/{TENANT}/") for one in await find("locations", {}, order=["id"])] == kept
 
 
 async def test_an_original_whose_bytes_changed_is_quarantined_and_one_that_vanished_is_missed(stage: Stage) -> None:

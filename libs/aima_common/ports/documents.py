@@ -112,7 +112,7 @@ class Range:
 
 
 Where = Mapping[str, Any]
-"""Field -> value, list of values (any of), or `Range`. `tenant`, `state`, `holder` or a declared index."""
+"""Field -> value, list of values (any of), or `Range`. `id`, `tenant`, `state`, `holder` or a declared index."""
 
 
 @dataclass(frozen=True)
