@@ -99,7 +99,7 @@ class Storage:
         while True:
             await self._clock.sleep(SCRUB_SECONDS)
             with contextlib.suppress(TransientError):
-                for location in await self._documents.find("locations", {"kind": "original", "state": "present"}):
+                async for location in every(self._documents, "locations", {"kind": "original", "state": "present"}):
                     await self.check(location)
                     await self._clock.sleep(SCRUB_SECONDS)
 

@@ -16,6 +16,7 @@ from aima_common.contracts.topics import TOPICS, all_groups
 from aima_common.ports.documents import Change, Document, Expect
 from aima_monitoring import snapshot
 from aima_monitoring.invariants import check
+from aima_storage import service
 from aima_storage.domain import OWNERS
 from aima_storage.service import Storage
 from tests.service.pretended import Everyone, everyone
@@ -275,6 +276,28 @@ async def test_an_original_as_it_was_uploaded_passes_the_check_and_a_vanished_on
     await stage.ports.objects.delete(whole.key)
     assert not await alone.storage.check(location)
     assert (await stage.one("locations", location.id)).state == "missing"
+
+
+async def test_originals_behind_the_first_thousand_are_read_again_too(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "SCRUB_SECONDS", 0)
+    alone = Alone(stage)
+    whole = f"t/{TENANT}/originals/whole"
+    await stage.ports.objects.put(whole, b"12345678")
+    said = {"kind": "original", "sha256": hashlib.sha256(b"12345678").hexdigest()}
+    for number in range(1000):
+        await stage.put("locations", f"{number:04}", "present", key=whole, **said)
+    await stage.put("locations", "last", "present", key=f"t/{TENANT}/originals/vanished", **said)
+    scrubbing = asyncio.create_task(alone.storage.scrub())
+    try:
+        async with asyncio.timeout(60):
+            while (await stage.one("locations", "last")).state == "present":
+                await asyncio.sleep(0.1)
+    finally:
+        scrubbing.cancel()
+    assert (await stage.one("locations", "last")).state == "missing"
+    assert (await stage.one("locations", "0000")).state == "present"
 
 
 async def test_what_nobody_refers_to_is_swept_when_it_is_old_and_everything_else_stays(
