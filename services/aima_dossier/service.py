@@ -27,10 +27,8 @@ from aima_dossier.domain import assemble
 from aima_dossier.facts import MOST_ITEMS, Facts, FactsReader
 from aima_dossier.images import ImageReader
 from aima_dossier.model import Dossier
+from aima_dossier.pace import Ends, Pace
 from aima_dossier.render import render
-
-GATHER_SECONDS = 5
-"""While a case is being worked on it is written at most this often; its end is written at once."""
 
 MEND_SECONDS = 300
 """How often a version is asked for again that could not be written."""
@@ -49,6 +47,7 @@ class DossierService:
         self._ledger = ledger
         self._reader = FactsReader(ports)
         self._images = ImageReader(ports)
+        self._ends, self._pace = Ends(ports.documents, self._reader.newest_run), Pace()
         self._runner = JobRunner(ledger, JobKind.WRITE, self.write, slots=1)
 
     def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
@@ -135,12 +134,14 @@ class DossierService:
             raise PermanentError("the case is gone", code="erased")
         if wanted.body["written"] >= wanted.body["wanted"]:
             return Done()
+        began = self._ports.clock.monotonic()
         facts = await self._reader.read(case)
         version = int(wanted.body["version"]) + 1
         now = self._ports.clock.now()
         dossier = await asyncio.to_thread(_compose, facts, version, now)
         page = await asyncio.to_thread(render, dossier, await self._images.read(dossier))
         current = await self._keep(held, dossier, page.encode())
+        self._pace.wrote(case.id, self._ports.clock.monotonic() - began)
         told = m.DossierPublished(
             case=case.id,
             version=version,
@@ -214,13 +215,13 @@ class DossierService:
         done = await self._documents.transition("dossiers", case, change=Change(add={"wanted": 1}), inbox=envelope.id)
         if done.document is None:
             return
-        if await self._finished(case):
+        if await self._ends.reached(case):
             occasion = f"end-{done.document.body['wanted']}"
             await self._ask(case, envelope.tenant, datetime.timedelta(0), occasion)
         else:
             # Its job starts after this moment is over, so that it covers all that is told within it.
-            moment = int(self._ports.clock.now().timestamp()) // GATHER_SECONDS
-            await self._ask(case, envelope.tenant, datetime.timedelta(seconds=GATHER_SECONDS), f"moment-{moment}")
+            delay, moment = self._pace.next(case, self._ports.clock.now())
+            await self._ask(case, envelope.tenant, delay, moment)
 
     async def _ask(self, case: str, tenant: str, delay: datetime.timedelta, occasion: str) -> None:
         # By the store's clock, which decides when a job is due.
@@ -230,12 +231,6 @@ class DossierService:
         later = Insert(job.id, job.tenant, job.state, {**job.body, "not_before": (now + delay).isoformat()})
         if await self._ledger.add(later):
             self._runner.wake()
-
-    async def _finished(self, case: str) -> bool:
-        items = await self._documents.find("items", {"case": case, "state": "accepted"}, limit=MOST_ITEMS)
-        media = {item.body["medium"] for item in items}
-        runs = await asyncio.gather(*(self._reader.newest_run(medium) for medium in media))
-        return all(run is not None and run.state in RUN_TERMINAL for run in runs)
 
     async def _forget_versions(self, case: str) -> None:
         document = await self._documents.load("dossiers", case)

@@ -13,7 +13,7 @@ from aima_common.contracts import messages as m
 from aima_common.errors import TransientError
 from aima_common.jobs import Held, JobKind
 from aima_common.ports.documents import Change
-from aima_dossier import service as dossier_service
+from aima_dossier import pace
 from aima_dossier.model import Dossier
 from aima_dossier.service import DossierService
 from tests.service.stage import NOW, SHA, TENANT, Stage, staged
@@ -92,7 +92,7 @@ def states(dossier: Dossier) -> dict[str, str]:
 async def test_while_a_case_is_worked_on_what_happens_in_one_moment_is_written_once(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dossier_service, "GATHER_SECONDS", 10**9)
+    monkeypatch.setattr(pace, "GATHER_SECONDS", 10**9)
     end = await desk.ends("film")
     more = [desk.stage.envelope(end.body, cause=f"{number}") for number in range(5)]
     await desk.hear(end, *more)
