@@ -7,9 +7,11 @@ at anew, all at once and seldom. The order is exactly that of sorting all jobs b
 """
 
 import heapq
+import itertools
 import math
 import operator
 from array import array
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -27,6 +29,9 @@ Key = tuple[float, float, str]
 
 LOOK = 200
 """So many jobs of each part of a lane are looked at, most of them its oldest, for one that is short enough."""
+
+TIDY = 1000
+"""So many jobs more than twice those that wait are remembered of those that left before they came to the top."""
 
 LEADERS = 64
 """So many dated jobs are known by their order after they were compared; when all of them went it is done again."""
@@ -46,6 +51,8 @@ class _Part(IntEnum):
     """Its deadline counts, or will, for more every minute."""
     LATE = 2
     """Its deadline counts for all it ever will."""
+    GONE = 3
+    """It waits no more."""
 
 
 class _Dated:
@@ -189,28 +196,91 @@ class _Dated:
         return scores
 
 
+@dataclass(slots=True)
+class _Entry:
+    """A job that waits, or did."""
+
+    job: Job
+    lane: "Lane"
+    part: _Part
+
+    def __lt__(self, other: "_Entry") -> bool:
+        return age_key(self.job) < age_key(other.job)
+
+
+class _ByAge:
+    """Jobs by their age, those of some parts alone: who left these falls out when it comes to the top.
+
+    Whoever is younger than all before is put behind them, as nearly everybody is; the others go to a heap.
+    """
+
+    __slots__ = ("_heap", "_parts", "_run", "_tidy_at")
+
+    def __init__(self, *parts: _Part) -> None:
+        self._parts = parts
+        self._run: deque[_Entry] = deque()
+        self._heap: list[tuple[float, str, _Entry]] = []
+        self._tidy_at = TIDY
+
+    def push(self, entry: _Entry) -> None:
+        """Take a job in."""
+        job, run = entry.job, self._run
+        if not run or run[-1].job.queued_at < job.queued_at or not entry < run[-1]:
+            run.append(entry)
+        else:
+            heapq.heappush(self._heap, (job.queued_at, job.id, entry))
+        if len(run) + len(self._heap) > self._tidy_at:
+            self._tidy()
+
+    def first(self) -> Job | None:
+        """Give the job that came first."""
+        parts, run, heap = self._parts, self._run, self._heap
+        while run and run[0].part not in parts:
+            run.popleft()
+        while heap and heap[0][2].part not in parts:
+            heapq.heappop(heap)
+        if heap and not (run and run[0] < heap[0][2]):
+            return heap[0][2].job
+        return run[0].job if run else None
+
+    def since(self) -> float:
+        """Tell since when at most anybody waits: nobody who does came before; infinite where nobody does."""
+        since = self._run[0].job.queued_at if self._run else math.inf
+        return min(since, self._heap[0][0]) if self._heap else since
+
+    def some(self, most: int) -> Iterator[Job]:
+        """Give jobs out of so many of the oldest, and out of as many of those that came out of order."""
+        first = itertools.chain(itertools.islice(self._run, most), (entry for _, _, entry in self._heap[:most]))
+        return (entry.job for entry in first if entry.part in self._parts)
+
+    def _tidy(self) -> None:
+        """Forget who left, so that nobody is remembered for long."""
+        self._run = deque(entry for entry in self._run if entry.part in self._parts)
+        self._heap = [one for one in self._heap if one[2].part in self._parts]
+        heapq.heapify(self._heap)
+        self._tidy_at = 2 * (len(self._run) + len(self._heap)) + TIDY
+
+
 class Lane:
     """Jobs of one shape, tenant and standing."""
 
-    __slots__ = ("_dated", "_late", "_plain", "_table", "count", "priority", "shape", "shortest", "standing", "tenant")
+    __slots__ = ("_dated", "_late", "_plain", "count", "priority", "shape", "shortest", "standing", "tenant")
 
-    def __init__(self, table: dict[str, "_Entry"], job: Job, standing: float) -> None:
-        self._table = table
+    def __init__(self, job: Job, standing: float) -> None:
         self.shape, self.tenant, self.priority, self.standing = job.shape, job.tenant, job.priority, standing
         self.count = 0
         """Jobs that wait in it."""
         self.shortest = math.inf
         """No job in it is taken to run shorter, s."""
-        self._plain: list[tuple[float, str]] = []
-        self._late: list[tuple[float, str]] = []
+        self._plain, self._late = _ByAge(_Part.PLAIN), _ByAge(_Part.LATE)
         self._dated: _Dated | None = None
 
     def best(self, ordering: Ordering, now: float) -> tuple[Key, Job] | None:
         """Give the job that comes first, with its place among all jobs."""
         found: tuple[Key, Job] | None = None
-        if self._plain and (job := self._head(self._plain, _Part.PLAIN)) is not None:
+        if (job := self._plain.first()) is not None:
             found = (-ordering.grown(self.standing, job, now), job.queued_at, job.id), job
-        if self._late and (job := self._head(self._late, _Part.LATE)) is not None:
+        if (job := self._late.first()) is not None:
             found = _earlier(found, (place_of(job, ordering, now, self.standing), job))
         return _earlier(found, self._dated.best(ordering, now)) if self._dated else found
 
@@ -225,44 +295,31 @@ class Lane:
         return min(((place_of(job, ordering, now), job) for job in short), key=lambda pair: pair[0], default=None)
 
     def _some(self, most: int) -> Iterator[Job]:
-        """Give so many jobs of each part, most of them of the first: a heap's beginning holds its smallest."""
-        for heap, part in ((self._late, _Part.LATE), (self._plain, _Part.PLAIN)):
-            for queued_at, job_id in heap[:most]:
-                entry = self._table.get(job_id)
-                if entry and entry.lane is self and entry.part is part and entry.job.queued_at == queued_at:
-                    yield entry.job
+        """Give some jobs of each part, the oldest of those whose deadline does not change."""
+        yield from self._late.some(most)
+        yield from self._plain.some(most)
         if self._dated:
             yield from self._dated.some(most)
 
-    def put(self, job: Job, part: _Part) -> None:
-        """Let a job wait in one part of the lane."""
-        self.shortest = min(self.shortest, expected_seconds(job))
-        if part is _Part.DATED:
+    def put(self, entry: _Entry) -> None:
+        """Let a job wait in its part of the lane."""
+        self.shortest = min(self.shortest, expected_seconds(entry.job))
+        if entry.part is _Part.DATED:
             if self._dated is None:
                 self._dated = _Dated(self.standing)
-            self._dated.add(job)
+            self._dated.add(entry.job)
+        elif entry.part is _Part.LATE:
+            self._late.push(entry)
         else:
-            heapq.heappush(self._plain if part is _Part.PLAIN else self._late, age_key(job))
+            self._plain.push(entry)
 
-    def drop(self, job: Job, part: _Part) -> None:
-        """Let a job go; from a heap it falls out when it comes to the top."""
-        if part is _Part.DATED and self._dated is not None:
-            self._dated.remove(job.id)
-
-    def _head(self, heap: list[tuple[float, str]], part: _Part) -> Job | None:
-        while heap:
-            entry = self._table.get(heap[0][1])
-            if entry is not None and entry.lane is self and entry.part is part and entry.job.queued_at == heap[0][0]:
-                return entry.job
-            heapq.heappop(heap)
-        return None
-
-
-@dataclass(slots=True)
-class _Entry:
-    job: Job
-    lane: Lane
-    part: _Part
+    def move(self, entry: _Entry, part: _Part) -> None:
+        """Let a job leave its part of the lane, for another or for good."""
+        if entry.part is _Part.DATED and self._dated is not None:
+            self._dated.remove(entry.job.id)
+        entry.part = part
+        if part is not _Part.GONE:
+            self.put(entry)
 
 
 class Waiting:
@@ -274,7 +331,7 @@ class Waiting:
         self._lanes: dict[Shape, dict[tuple[str, Priority, float], Lane]] = {}
         self._turns: list[tuple[float, str]] = []
         """When a job goes to another part of its lane."""
-        self._oldest: list[tuple[float, str]] = []
+        self._oldest = _ByAge(_Part.PLAIN, _Part.DATED, _Part.LATE)
         self._now = float("-inf")
 
     def __len__(self) -> int:
@@ -299,13 +356,12 @@ class Waiting:
         key = (job.tenant, job.priority, self.ordering.standing(job))
         lane = lanes.get(key)
         if lane is None:
-            lane = lanes[key] = Lane(self._table, job, key[2])
+            lane = lanes[key] = Lane(job, key[2])
         lane.count += 1
-        part = self._part(job)
-        self._table[job.id] = _Entry(job, lane, part)
-        lane.put(job, part)
+        entry = self._table[job.id] = _Entry(job, lane, self._part(job))
+        lane.put(entry)
         self._plan_turn(job)
-        heapq.heappush(self._oldest, age_key(job))
+        self._oldest.push(entry)
 
     def remove(self, job_id: str) -> Job | None:
         """Let a job go; None where it does not wait here."""
@@ -313,12 +369,10 @@ class Waiting:
         if entry is None:
             return None
         lane = entry.lane
-        lane.drop(entry.job, entry.part)
+        lane.move(entry, _Part.GONE)
         lane.count -= 1
         if not lane.count:
             self._close(lane)
-        if len(self._oldest) > 2 * len(self._table) + 1000:
-            self._tidy()
         return entry.job
 
     def advance(self, now: float) -> float:
@@ -341,16 +395,11 @@ class Waiting:
 
     def since(self) -> float:
         """Tell since when at most anybody waits: nobody who does came before."""
-        return self._oldest[0][0] if self._oldest else math.inf
+        return self._oldest.since()
 
     def oldest(self) -> Job | None:
         """Give the job that has waited for longest."""
-        while self._oldest:
-            entry = self._table.get(self._oldest[0][1])
-            if entry is not None and entry.job.queued_at == self._oldest[0][0]:
-                return entry.job
-            heapq.heappop(self._oldest)
-        return None
+        return self._oldest.first()
 
     def _close(self, lane: Lane) -> None:
         lanes = self._lanes[lane.shape]
@@ -377,14 +426,8 @@ class Waiting:
     def _turn(self, entry: _Entry) -> None:
         part = self._part(entry.job)
         if part is not entry.part:
-            entry.lane.drop(entry.job, entry.part)
-            entry.part = part
-            entry.lane.put(entry.job, part)
+            entry.lane.move(entry, part)
         self._plan_turn(entry.job)
-
-    def _tidy(self) -> None:
-        self._oldest = [age_key(entry.job) for entry in self._table.values()]
-        heapq.heapify(self._oldest)
 
 
 def place_of(job: Job, ordering: Ordering, now: float, standing: float | None = None) -> Key:
