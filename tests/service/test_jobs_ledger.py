@@ -12,7 +12,7 @@ import pytest
 from aima_common.adapters.embedded.documents import SqliteDocuments
 from aima_common.contracts.media import Priority
 from aima_common.errors import StaleLeaseError, StorageFullError, UnavailableError
-from aima_common.jobs import AFRESH, Failure, Held, JobKind, Ledger, new_job
+from aima_common.jobs import AFRESH, Failure, Held, JobKind, Ledger, ledger, new_job
 from aima_common.jobs.failure import KEPT_ERRORS, LONGEST_AWAY_SECONDS, MAX_ATTEMPTS, MAX_INTERRUPTIONS
 from aima_common.jobs.ledger import LEASE_SECONDS
 from aima_common.ports import Ports
@@ -342,6 +342,20 @@ async def test_a_successor_inherits_at_once_and_the_job_is_not_to_blame(bench: B
     own = await bench.claimed(successor)
     assert await successor.inherit() == []
     await successor.renew(own)
+
+
+async def test_a_successor_inherits_all_jobs_however_many_are_read_at_a_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "INHERITED_AT_A_TIME", 2)
+    successor = bench.holder("after the crash")
+    for number in range(7):
+        await bench.add(f"{number}")
+        await bench.claimed(successor if number == 3 else bench.one, f"{number}")
+    freed = await successor.inherit()
+    assert sorted(job.id for job in freed) == ["0", "1", "2", "4", "5", "6"]
+    left = await bench.documents.find("jobs", {"state": "leased"})
+    assert [job.id for job in left] == ["3"]
 
 
 async def test_a_job_that_takes_the_whole_process_along_time_and_again_dies(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from aima_common.jobs.turns import Turns
 from aima_common.jobs.window import Window
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
-from aima_common.ports.documents import Change, Document, Expect, Insert, Lease
+from aima_common.ports.documents import Change, Document, Expect, Insert, Lease, Range
 from aima_common.urgency import readable_time, urgency_of
 
 LEASE_SECONDS = 30.0
@@ -35,6 +35,9 @@ LONGEST_PAUSE_SECONDS = 600.0
 """No failed job waits for longer before it is tried again: ten times the longest pause that is planned (spec 4.4). A
 pause that ends later than so from now was planned before the store's clock was set back, and counts for nothing: else
 the job would wait for as long as the clock was set back by."""
+
+INHERITED_AT_A_TIME = 1000
+"""So many jobs of earlier processes are read at a time when they are freed; all of them are, however many there are."""
 
 AFRESH: Mapping[str, Any] = {"attempts": 0, "interruptions": 0, "away_since": None}
 """What is set when a job that had ended is begun again: nothing of what went before counts against it."""
@@ -326,10 +329,17 @@ class Ledger:
         Whoever holds the store's exclusive lock knows that all other holders are dead and need not
         wait for their leases to run out.
         """
-        leased = await self._documents.find(COLLECTION, {"state": "leased"}, limit=10_000)
-        others = [job for job in leased if job.holder != self._holder]
-        freed = [await self._free(job, Expect(state="leased", epoch=job.epoch), interrupted=True) for job in others]
-        return [job for job in freed if job]
+        freed, after = list[Document | None](), ""
+        while True:
+            where = {"state": "leased", "id": Range(at_least=after)}
+            leased = await self._documents.find(COLLECTION, where, order=["id"], limit=INHERITED_AT_A_TIME)
+            others = [job for job in leased if job.holder != self._holder]
+            freed += [
+                await self._free(job, Expect(state="leased", epoch=job.epoch), interrupted=True) for job in others
+            ]
+            if len(leased) < INHERITED_AT_A_TIME:
+                return [job for job in freed if job]
+            after = leased[-1].id + "\0"
 
     async def _free(self, job: Document, expect: Expect, *, interrupted: bool = False) -> Document | None:
         used, most = ("interruptions", MAX_INTERRUPTIONS) if interrupted else ("attempts", MAX_ATTEMPTS)
