@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
+import structlog
 from bson.errors import InvalidDocument
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReplaceOne, ReturnDocument, UpdateOne
@@ -21,6 +22,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, 
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from aima_common.adapters import mongo_indexes
 from aima_common.adapters import mongo_pipelines as pipelines
 from aima_common.adapters.embedded import words as full_text
 from aima_common.adapters.outbox_memory import REMEMBERED_ENTRIES, OutboxMemory
@@ -58,8 +60,7 @@ DOCUMENT_AT_FAULT_CODES = frozenset({2, 14, 10334, 17419, 15998, 16410, 28664, 4
 """Bad value, wrong type, too large (twice), not a field's name (three ways), not a list. Anything else may pass,
 so it is tried again: an account without rights must not turn good messages into dead letters."""
 
-MEANINGFUL = ["string", "int", "long", "double", "bool"]
-"""Types that a unique index compares: a missing or null field is no value and repeats nothing."""
+log = structlog.get_logger()
 
 
 class MongoDocuments:
@@ -383,36 +384,21 @@ class MongoSearch:
 async def _ensure_indexes(database: Any, collections: Sequence[Collection]) -> None:
     with _translated():
         for one in collections:
-            await database[one.name].create_indexes(_indexes(one))
+            await database[one.name].create_indexes([IndexModel(**index) for index in mongo_indexes.indexes(one)])
         lines = [
             IndexModel([("stream", ASCENDING), ("sequence", ASCENDING)], unique=True),
             IndexModel([("stream", ASCENDING), ("entry", ASCENDING)], unique=True),
         ]
         await database[STREAMS].create_indexes(lines)
-
-
-def _indexes(collection: Collection) -> list[IndexModel]:
-    indexes = [
-        IndexModel([("state", ASCENDING), ("lease_until", ASCENDING)]),
-        IndexModel([("tenant", ASCENDING), ("state", ASCENDING)]),
-        IndexModel([("waiting_since", ASCENDING)], sparse=True),
-    ]
-    paths = map(pipelines.field_path, collection.indexes)
-    indexes += [IndexModel([(path, ASCENDING), ("state", ASCENDING)]) for path in paths]
-    for first, *others in collection.ordered:
-        ordered = (pipelines.field_path(field) for field in (first, "state", *others))
-        indexes.append(IndexModel([(path, ASCENDING) for path in ordered]))
-    for first, *others in collection.some:
-        path = pipelines.field_path(others[-1])
-        # MongoDB uses it for whoever asks for a range of that field within this one: any text.
-        some = (pipelines.field_path(field) for field in (first, "state", *others, "id"))
-        texts = {path: {"$gte": ""}}
-        indexes.append(IndexModel([(one, ASCENDING) for one in some], partialFilterExpression=texts))
-    for number, fields in enumerate(collection.unique):
-        keys = [(pipelines.field_path(field), ASCENDING) for field in fields]
-        meaningful = {path: {"$type": MEANINGFUL} for path, _ in keys}
-        indexes.append(IndexModel(keys, unique=True, name=f"once_{number}", partialFilterExpression=meaningful))
-    return indexes
+    try:
+        with _translated():
+            gone = await mongo_indexes.leave_unwanted(database, collections)
+    except (PermanentError, UnavailableError, DuplicateKeyError) as error:
+        # One index too many costs writes a little; that is no reason not to start.
+        log.warning("unwanted_indexes_stay", reason=str(error))
+    else:
+        for name in gone:
+            log.info("unwanted_index_dropped", index=name)
 
 
 def _document(found: Mapping[str, Any]) -> Document:

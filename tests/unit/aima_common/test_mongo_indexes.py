@@ -2,7 +2,7 @@
 
 import pytest
 
-from aima_common.adapters.mongo_documents import _indexes
+from aima_common.adapters.mongo_indexes import indexes
 from aima_common.adapters.mongo_pipelines import field_path, matching, ordering
 from aima_common.collections import BY_NAME
 from aima_common.ports.documents import Range, Where
@@ -29,13 +29,13 @@ def follows(key: list[str], where: Where, order: list[str]) -> bool:
     ],
 )
 def test_every_view_of_the_jobs_that_wait_has_an_index_in_its_order(where: Where, order: list[str]) -> None:
-    made = [list(index.document["key"]) for index in _indexes(BY_NAME["jobs"])]
+    made = [[path for path, _ in index["keys"]] for index in indexes(BY_NAME["jobs"])]
     assert any(follows(key, where, order) for key in made)
     assert not any(follows(key, where, ["finished_at"]) for key in made), "the control"
 
 
 def test_deadlines_are_indexed_where_there_are_any_and_asked_for_as_the_index_has_them() -> None:
-    [partial] = [one.document for one in _indexes(BY_NAME["jobs"]) if "partialFilterExpression" in one.document]
+    [partial] = [one for one in indexes(BY_NAME["jobs"]) if "partialFilterExpression" in one]
     assert partial["partialFilterExpression"] == {"body.deadline": {"$gte": ""}}
     asked = matching({**BATCH, "deadline": Range(at_least="")})
     assert {"body.deadline": {"$gte": ""}} in asked["$and"]
