@@ -1,6 +1,5 @@
 """Jobs: what is being done, why it is not done yet, and stopping it."""
 
-import contextlib
 import datetime
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -9,6 +8,7 @@ from aiohttp import web
 
 from aima_common.collections import JOB_STATES, JOB_TERMINAL
 from aima_common.errors import TransientError
+from aima_common.jobs import JobKind
 from aima_common.ports.clock import Clock
 from aima_common.ports.documents import Document
 from aima_common.problems import refuse
@@ -23,6 +23,15 @@ ExplainJob = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
 
 PACE_SAMPLE = 20
 """Jobs of the same kind whose durations estimate the next one's."""
+
+MOST_RANKED = 1000
+"""So many waiting jobs of a kind that nobody places are put in order to tell one's place; where more wait, none is."""
+
+CANNOT_BE_ASKED = "the scheduler cannot be asked now; its place among all that wait is not known"
+
+NOT_LOOKED_AT = (
+    "the scheduler does not look at it yet, as others come first or it came a moment ago; its place is not known"
+)
 
 
 class JobRoutes:
@@ -53,12 +62,13 @@ class JobRoutes:
             where["state"] = choice(request, "state", JOB_STATES, "ready")
         if "kind" in request.query:
             where["kind"] = choice(request, "kind", ("prepare", "analyse", "fuse", "write"), "analyse")
+        media: list[str] | None = None
         if "medium" in request.query:
-            where["medium"] = request.query["medium"]
+            media = [request.query["medium"]]
         elif "case" in request.query:
             case = await self._reading.one("cases", tenant, request.query["case"], "case")
-            where["medium"] = sorted({str(i.body["medium"]) for i in await self._reading.items(tenant, case.id)})[:400]
-        found = await self._reading.some("jobs", tenant, where, ["-submitted_at"], limit)
+            media = [str(item.body["medium"]) for item in await self._reading.items(tenant, case.id)]
+        found = await self._reading.newest_jobs(tenant, where, media, limit)
         return json_answer({"jobs": [views.job_view(job) for job in found]})
 
     async def show(self, request: web.Request) -> web.StreamResponse:
@@ -67,18 +77,26 @@ class JobRoutes:
     async def explain(self, request: web.Request) -> web.StreamResponse:
         job = await self._job(request)
         alike = {name: job.body[name] for name in ("kind", "lane") if job.body.get(name)}
-        rivals = await self._reading.some("jobs", job.tenant, {**alike, "state": "ready"}, limit=10_000)
-        running = await self._reading.some("jobs", job.tenant, {**alike, "state": "leased"}, limit=1000)
+        told, queue, unknown = None, None, ""
+        if job.state == "ready" and job.body.get("kind") == JobKind.ANALYSE:
+            told, unknown = await self._asked(job)
+        elif job.state == "ready":
+            queue = await self._reading.queue_of(alike, self._clock.now(), MOST_RANKED)
+            unknown = f"more than {MOST_RANKED} jobs of its kind wait; its place among them is not known"
+        running = await self._reading.running(alike)
         done = await self._reading.some("jobs", job.tenant, {**alike, "state": "done"}, ["-submitted_at"], PACE_SAMPLE)
-        explained = views.explain(job, rivals, len(running), _pace(done), self._clock.now())
-        told = await self._asked(job) if job.state == "ready" else None
+        explained = views.explain(job, queue, running, _pace(done), self._clock.now(), unknown)
         return json_answer(views.explain_by_scheduler(explained, told) if told else explained)
 
-    async def _asked(self, job: Document) -> Mapping[str, Any] | None:
-        """Ask the scheduler; where none can be asked, what the store says has to do."""
-        with contextlib.suppress(TransientError):
-            return await self._explain(job.tenant, job.id) if self._explain else None
-        return None
+    async def _asked(self, job: Document) -> tuple[Mapping[str, Any] | None, str]:
+        """Ask the scheduler; where it does not tell, say why."""
+        if machine := job.body.get("machine"):
+            return None, f"it waits for a free worker of machine {machine}"
+        try:
+            told = await self._explain(job.tenant, job.id) if self._explain else None
+        except TransientError:
+            return None, CANNOT_BE_ASKED
+        return told, "" if told else NOT_LOOKED_AT if self._explain else CANNOT_BE_ASKED
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         job, who = await self._job(request), actor(request)

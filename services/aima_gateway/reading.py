@@ -1,8 +1,10 @@
 """What the gateway reads from the stores, always within one tenant."""
 
-from collections.abc import Iterable, Sequence
+import datetime
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from aima_common.jobs.ledger import is_due
 from aima_common.ports import Ports
 from aima_common.ports.documents import Document, Range
 from aima_gateway import views
@@ -75,6 +77,33 @@ class Reading:
         found = await self._by_medium("preparations", tenant, media)
         return {str(preparation.body["medium"]): preparation for preparation in found}
 
+    async def newest_jobs(
+        self, tenant: str, where: dict[str, Any], media: Iterable[str] | None, limit: int
+    ) -> Sequence[Document]:
+        """Read the jobs that were submitted last, the newest first; of these media alone where any are named."""
+        order = ["-submitted_at"]
+        if media is None:
+            return await self.some("jobs", tenant, where, order, limit)
+        newest: list[Document] = []
+        for some in _chunks(media):
+            newest += await self.some("jobs", tenant, {**where, "medium": some}, order, limit)
+            newest.sort(key=lambda job: job.id)
+            newest.sort(key=lambda job: str(job.body.get("submitted_at")), reverse=True)
+            del newest[limit:]
+        return newest
+
+    async def queue_of(self, kind: dict[str, Any], now: datetime.datetime, most: int) -> Sequence[Document] | None:
+        """Read the jobs of a kind that may be taken now; None where more than so many wait.
+
+        They are those of all tenants: a job's place may be told of them, and nothing else.
+        """
+        found = await self._documents.find("jobs", {**kind, "state": "ready", "machine": None}, limit=most + 1)
+        return None if len(found) > most else [job for job in found if is_due(job, now)]
+
+    async def running(self, kind: dict[str, Any]) -> int:
+        """Count the jobs of a kind that are worked on, whosever they are."""
+        return await self._documents.count("jobs", {**kind, "state": "leased"})
+
     async def dossier(self, tenant: str, case: str) -> Document | None:
         """Read the dossier document of a case; None when none was begun."""
         found = await self.some("dossiers", tenant, {"case": case}, limit=1)
@@ -96,11 +125,16 @@ class Reading:
         return {**whole, "media": views.stages(items, runs, preparations)}
 
     async def _by_medium(self, collection: str, tenant: str, media: Iterable[str]) -> list[Document]:
-        wanted = sorted(set(media))
         found: list[Document] = []
-        for start in range(0, len(wanted), CHUNK):
-            found += await self.some(collection, tenant, {"medium": wanted[start : start + CHUNK]})
+        for some in _chunks(media):
+            found += await self.some(collection, tenant, {"medium": some})
         return found
+
+
+def _chunks(media: Iterable[str]) -> Iterator[list[str]]:
+    wanted = sorted(set(media))
+    for start in range(0, len(wanted), CHUNK):
+        yield wanted[start : start + CHUNK]
 
 
 def _media(items: Sequence[Document]) -> set[str]:

@@ -8,6 +8,7 @@ import structlog
 from yarl import URL
 
 from aima_common.contracts.codec import loads
+from aima_common.errors import UnavailableError
 
 TIMEOUT_SECONDS = 10.0
 
@@ -22,11 +23,11 @@ class RemoteExplanations:
         self._headers = {"Authorization": f"Bearer {secret}"}
 
     async def __call__(self, tenant: str, job: str) -> Mapping[str, Any] | None:
-        """Tell why a tenant's job waits; None where the scheduler says nothing or none can be asked."""
+        """Tell why a tenant's job waits, or None where the scheduler says nothing; raise as `queue`."""
         return await self._ask(("v1", "jobs", job, "explain"), {"tenant": tenant})
 
     async def queue(self, tenant: str, most: int) -> Mapping[str, Any] | None:
-        """Show the queue and the machines as a tenant may see them; None where none can be asked."""
+        """Show queue and machines as a tenant may see them; raise `UnavailableError` where none can be asked."""
         return await self._ask(("v1", "queue"), {"tenant": tenant, "limit": str(most)})
 
     async def _ask(self, path: Sequence[str], query: Mapping[str, str]) -> Mapping[str, Any] | None:
@@ -46,4 +47,4 @@ class RemoteExplanations:
                 # Who could not answer is asked last the next time.
                 self._urls.remove(url)
                 self._urls.append(url)
-        return None
+        raise UnavailableError("no scheduler answers", code="scheduler_away")

@@ -264,7 +264,13 @@ SCHEMAS: dict[str, Json] = {
         {
             "job": STRING,
             "state": one_of(JOB_STATES),
-            "position": nullable({"type": "integer", "minimum": 1}),
+            "position": nullable(
+                {
+                    "type": "integer",
+                    "minimum": 1,
+                    "description": "Its place among all that wait for the same; null where nobody knows it.",
+                }
+            ),
             "blocked_by": {"type": "array", "items": STRING},
             "dimension": nullable({"type": "string", "description": "What is missing now, such as cpu or gpu_memory."}),
             "would_help": {"type": "array", "items": STRING},

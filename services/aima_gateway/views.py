@@ -159,12 +159,18 @@ def job_view(job: Document) -> dict[str, Any]:
 
 
 def explain(
-    job: Document, rivals: Sequence[Document], workers: int, pace: float | None, now: datetime.datetime
+    job: Document,
+    queue: Sequence[Document] | None,
+    workers: int,
+    pace: float | None,
+    now: datetime.datetime,
+    unknown: str = "",
 ) -> dict[str, Any]:
     """Tell a job's place in its queue, what blocks it, and when it may start.
 
-    `rivals` are the ready jobs of the same kind and lane, `workers` how many such jobs run now, `pace`
-    how many seconds one takes as a rule (None when none has ended yet).
+    `queue` are all jobs that wait for the same, whosever they are; None where they cannot be told, for the reason
+    `unknown`: then nobody knows the place, and none is told. `workers` is how many such jobs run now, `pace` how many
+    seconds one takes as a rule (None when none has ended yet).
     """
     explained: dict[str, Any] = {
         "job": job.id,
@@ -179,12 +185,14 @@ def explain(
     }
     if job.state != "ready":
         return {**explained, "blocked_by": [_why(job)] if job.state in _WHY else []}
-    ranked = by_urgency(rivals, now)
-    ahead = next((place for place, rival in enumerate(ranked) if rival.id == job.id), 0)
     reasons = []
     start = readable_time(job.body.get("not_before")) or now
     if start > now:
         reasons.append(f"it is tried again at {start.isoformat()} after a failure")
+    if queue is None:
+        return {**explained, "blocked_by": [*reasons, unknown]}
+    own = _rank(job, now)
+    ahead = sum(_rank(other, now) < own for other in queue)
     if ahead:
         reasons.append(f"{ahead} more urgent or older jobs come first")
     if workers:
@@ -195,7 +203,11 @@ def explain(
 
 def by_urgency(jobs: Iterable[Document], now: datetime.datetime) -> list[Document]:
     """Put jobs in the order of their classes, waits and deadlines, as far as that can be told without the scheduler."""
-    return sorted(jobs, key=lambda job: (-urgency_of(job.body, now), str(job.body.get("submitted_at")), job.id))
+    return sorted(jobs, key=lambda job: _rank(job, now))
+
+
+def _rank(job: Document, now: datetime.datetime) -> tuple[float, str, str]:
+    return -urgency_of(job.body, now), str(job.body.get("submitted_at")), job.id
 
 
 def queued_job_view(job: Document, place: Mapping[str, Any], now: datetime.datetime) -> dict[str, Any]:

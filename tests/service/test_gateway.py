@@ -184,34 +184,6 @@ async def test_erasing_a_medium_removes_what_upload_owns(doors: Any) -> None:
     assert await doors.ports.objects.get(f"t/default/originals/{made['sha256']}") == b"hello"
 
 
-async def test_a_job_explains_what_it_waits_for(doors: Any) -> None:
-    case = await doors.case()
-    medium = (await doors.upload(case, b"hello"))["medium"]
-    await job_of(doors, "a-first", medium)
-    await job_of(doors, "b-second", medium)
-    await job_of(doors, "c-dead", medium, "dead", errors=[{"at": "", "code": "x", "reason": "it broke"}])
-    async with doors.http.get("/v1/jobs/b-second/explain") as answer:
-        explained = await answer.json()
-    assert (explained["position"], explained["blocked_by"]) == (2, ["1 more urgent or older jobs come first"])
-    assert explained["estimated_start_seconds"] is None
-    times = {"claimed_at": "2026-01-02T03:00:00+00:00", "finished_at": "2026-01-02T03:00:30+00:00"}
-    await job_of(doors, "d-done", medium, "done", **times)
-    async with doors.http.get("/v1/jobs/b-second/explain") as answer:
-        assert (await answer.json())["estimated_start_seconds"] == 30.0
-    async with doors.http.get("/v1/jobs/d-done") as answer:
-        assert times.items() <= (await answer.json()).items()
-    async with doors.http.get("/v1/jobs/c-dead/explain") as answer:
-        assert (await answer.json())["blocked_by"] == ["it failed too often: it broke"]
-    async with doors.http.get(f"/v1/jobs?case={case}&state=ready") as answer:
-        assert {job["id"] for job in (await answer.json())["jobs"]} == {"a-first", "b-second"}
-    async with doors.http.post("/v1/jobs/c-dead/cancel") as answer:
-        assert answer.status == 409
-    async with doors.http.post("/v1/jobs/a-first/cancel") as answer:
-        assert answer.status == 202
-    told = await heard(doors, m.CancelRequested)
-    assert (told.body.case, told.body.medium) == (case, medium)
-
-
 async def test_findings_are_shown_before_a_medium_is_finished(doors: Any) -> None:
     made = await doors.upload(await doors.case(), b"hello")
     medium = made["medium"]

@@ -15,7 +15,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from aima_common.contracts.media import Priority
-from aima_common.errors import TransientError
+from aima_common.errors import TransientError, UnavailableError
 from aima_common.jobs import JobKind, Ledger, new_job
 from aima_common.ports.documents import Document, Insert
 from aima_gateway.keys import Role
@@ -118,7 +118,8 @@ async def test_gateways_ask_by_http_the_one_that_places(installation: Installati
             told = await installation.seen_by(server, "red")
             assert [job["job"] for job in told["waiting"]] == ["red-3"]
             assert told["scheduler"]
-        assert await RemoteExplanations(urls, "wrong").queue("red", 5) is None
+        with pytest.raises(UnavailableError):
+            await RemoteExplanations(urls, "wrong").queue("red", 5)
         async with aiohttp.ClientSession(urls[1]) as http, http.get("/v1/queue?tenant=red&limit=5") as answer:
             assert answer.status == 401
     finally:

@@ -11,6 +11,7 @@ import pytest
 
 from aima_common.contracts import messages as m
 from aima_common.contracts.media import Priority
+from aima_common.errors import UnavailableError
 from aima_common.jobs import JobKind, Ledger, leadership, new_job
 from aima_common.ports.documents import Change, Document, Lease, Transitioned
 from aima_gateway.remote_explanations import RemoteExplanations
@@ -267,7 +268,8 @@ async def test_gateways_ask_by_http_and_only_the_one_that_places_knows(yard: Yar
         assert told is not None
         assert told["position"] == 1
         assert await asked(TENANT, "no such job") is None
-        assert await RemoteExplanations(urls, "wrong")(TENANT, "waits") is None
+        with pytest.raises(UnavailableError):
+            await RemoteExplanations(urls, "wrong")(TENANT, "waits")
     finally:
         for one in serving:
             one.cancel()

@@ -296,8 +296,8 @@ def _draw_jobs(found: list[Mapping[str, Any]]) -> None:
 
 def _draw_explanation(found: Mapping[str, Any]) -> None:
     out.print(f"state     {found['state']}")
-    if found["position"] is not None:
-        out.print(f"position  {found['position']}")
+    if found["state"] == "ready":
+        out.print(f"position  {'not known' if found['position'] is None else found['position']}")
     if found["estimated_start_seconds"] is not None:
         out.print(f"starts in about {found['estimated_start_seconds']:.0f} s")
     if found["start_interval_seconds"] is not None:

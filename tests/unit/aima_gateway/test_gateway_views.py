@@ -66,6 +66,13 @@ def test_an_older_and_a_more_urgent_job_come_first() -> None:
     assert views.explain(rivals[0], rivals, 2, None, NOW)["estimated_start_seconds"] is None
 
 
+def test_where_nobody_knows_a_jobs_place_none_is_told() -> None:
+    job = document("a", "ready", priority="normal", submitted_at=NOW.isoformat(), errors=[])
+    told = views.explain(job, None, 2, 10.0, NOW, "nobody knows")
+    assert (told["position"], told["estimated_start_seconds"], told["blocked_by"]) == (None, None, ["nobody knows"])
+    assert views.explain(job, [], 2, 10.0, NOW, "nobody knows")["position"] == 1
+
+
 def test_a_ticket_opens_one_thing_for_a_while() -> None:
     later = NOW + datetime.timedelta(seconds=tickets.SECONDS)
     ticket = tickets.make("secret", "press.co", "dossier/c", later)
