@@ -1,6 +1,6 @@
 """The scheduler's parts without anything that makes them fast: every question looks at everything there is."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from aima_common.contracts.media import Priority
@@ -90,9 +90,10 @@ class PlainWaiting:
         """Compare all jobs."""
         return min((job.queued_at for job in self), default=float("inf"))
 
-    def oldest(self) -> Job | None:
+    def oldest(self, but: Container[Shape] = ()) -> Job | None:
         """Compare all jobs."""
-        return min(self, key=lambda job: (job.queued_at, job.id), default=None)
+        some = (job for job in self if job.shape not in but)
+        return min(some, key=lambda job: (job.queued_at, job.id), default=None)
 
     def _lane(self, job: Job) -> PlainLane:
         return PlainLane(self, job.shape, job.tenant, job.priority, self.ordering.standing(job))

@@ -6,60 +6,24 @@ freed that it could fit on, so that a saturated fleet costs nothing.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from aima_common.contracts.media import Priority
 from aima_scheduler.deciders import placement, preemption, reservation
 from aima_scheduler.deciders.fairness import Amounts, Usage
 from aima_scheduler.deciders.fleet import Fleet
-from aima_scheduler.deciders.model import Job, Machine, Mode, Placement, Shape, Shortfall, Slot
-from aima_scheduler.deciders.ordering import USUAL, Order, Ordering
-from aima_scheduler.deciders.placement import DEFAULT_PRICES, Data, Prices
+from aima_scheduler.deciders.model import Job, Machine, Placement, Shape, Shortfall, Slot
+from aima_scheduler.deciders.placement import Data
 from aima_scheduler.deciders.preemption import Crowd, Lost, Preempt, Preemption, Spending, Way, since_start
 from aima_scheduler.deciders.queue import Key, Waiting, place_of
 from aima_scheduler.deciders.reservation import Ends, Reservation, Running
 from aima_scheduler.deciders.rooms import fits
 from aima_scheduler.deciders.round import Round
-from aima_scheduler.deciders.scoring import Scoring
+from aima_scheduler.deciders.settings import SEED_RULES, SHORT_FIRST, Settings
 from aima_scheduler.deciders.withholding import Withholding
 
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """By which rules it is decided."""
-
-    ordering: Ordering = USUAL
-    scoring: Scoring = Scoring.AIMA
-    prices: Prices = DEFAULT_PRICES
-    fair: bool = True
-    """Whether tenants share a class by weighted dominant shares."""
-    weights: Mapping[str, float] = field(default_factory=dict)
-    half_life: float = 3600.0
-    reservations: int = 1
-    """Starts that are kept free for the first blocked jobs."""
-    critical_reservations: int = 16
-    """Starts that are kept free for blocked critical jobs besides, at most."""
-    starvation_after: float = 6000.0
-    """From this wait on, s, age counts for no more (spec 4.1); the guarantee below takes over."""
-    starvation_every: int = 10
-    """Every so many placements one is for the job that has waited for longest, where that is too long; 0: never."""
-    head_blocks: bool = False
-    """Whether nobody overtakes a job that has to wait; for comparison."""
-    preemption: Preemption | None = None
-    """Who may make whom give way, where `Engine.preempt` is asked; None: nobody, as in the founding document."""
-
-
-SEED_RULES = Settings(
-    ordering=Ordering(mode=Mode.SEED), scoring=Scoring.FIRST_FIT, fair=False, reservations=0, critical_reservations=0,
-    starvation_every=0,
-)  # fmt: skip
-"""What the founding document has of all this."""
-
-
-SHORT_FIRST = Settings(ordering=Ordering(order=Order.SEED_SHORT), reservations=4)
-"""Short jobs go first, by estimates that may be far from the truth. More starts are kept free, as whoever needs a whole
-machine is passed by others all the time (measured by `python -m benchmarks.scheduler.policies`)."""
+__all__ = ["SEED_RULES", "SHORT_FIRST", "Decision", "Engine", "Settings", "Unschedulable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +57,12 @@ class Engine:
         self._withholding = Withholding(self.fleet)
         self._unfilled: set[str] = set()
         """Reservations whose machines nobody has looked at since something changed."""
-        self._placed = 0
+        self._turn_of_the_old = self.settings.starvation_every - 1
+        """So many are placed yet before it is the turn of who has waited for too long."""
+        self._draining: str | None = None
+        """Who has waited for too long and has a start kept free on machines where nothing begins before it."""
+        self._nobody_starves = False
+        """Whether none of those that may fit has waited for too long, as far as this decision goes."""
         self.spending = Spending()
         """Work that was lost lately because jobs gave way."""
         for machine in machines:
@@ -194,6 +163,7 @@ class Engine:
             self._parked.clear()
         decisions: list[Decision] = [*self._refused]
         self._refused.clear()
+        self._nobody_starves = not self._may_starve(now)
         usage = self.usage if self.settings.fair else None
         turn = Round(self.settings.ordering, usage, now, self._parked.__contains__)
         for shape in self.waiting.shapes():
@@ -264,8 +234,9 @@ class Engine:
 
     def _next(self, turn: Round, now: float) -> Placement | None:
         """Place one job; shapes that do not fit are parked on the way."""
-        if (starving := self._starving(now)) is not None:
+        while (starving := self._starving(now)) is not None:
             if (placed := self._try(starving, now)) is not None:
+                self._turn_of_the_old = self.settings.starvation_every - 1
                 turn.served(starving)
                 return placed
             turn.refused(starving.shape)
@@ -284,13 +255,21 @@ class Engine:
         return None
 
     def _starving(self, now: float) -> Job | None:
-        every = self.settings.starvation_every
-        if not every or (self._placed + 1) % every or now - self.waiting.since() < self.settings.starvation_after:
+        """Give the job that has waited for longest, of those that may fit, where it is its turn."""
+        if self._draining and (job := self._reservations[self._draining].job).shape not in self._parked:
+            return job
+        if self._nobody_starves or self._turn_of_the_old > 0:
             return None
-        oldest = self.waiting.oldest()
-        if oldest is None or oldest.shape in self._parked or now - oldest.queued_at < self.settings.starvation_after:
-            return None
+        oldest = self._too_old(self.waiting.oldest(self._parked), now)
+        self._nobody_starves = oldest is None
         return oldest
+
+    def _may_starve(self, now: float) -> bool:
+        return self.settings.starvation_every > 0 and now - self.waiting.since() >= self.settings.starvation_after
+
+    def _too_old(self, job: Job | None, now: float) -> Job | None:
+        """Give a job back that has waited for longer than anybody should."""
+        return job if job is not None and now - job.queued_at >= self.settings.starvation_after else None
 
     def _try(self, job: Job, now: float) -> Placement | None:
         if job.id in self._reservations:
@@ -308,7 +287,7 @@ class Engine:
         self.waiting.remove(job.id)
         self.fleet.take(job.shape, slots)
         self._note(Running(job, slots, now), now)
-        self._placed += 1
+        self._turn_of_the_old -= 1
         return Placement(job.id, slots)
 
     def _note(self, one: Running, now: float) -> None:
@@ -320,19 +299,36 @@ class Engine:
     # ---------------------------------------------------------------------------------- reservations
 
     def _reserve(self, now: float) -> None:
-        """Keep starts free for the first blocked jobs, and for critical ones."""
+        """Keep starts free for the first blocked jobs, for critical ones, and for who has waited too long."""
         if not self.settings.reservations and not self.settings.critical_reservations:
             return
         heads = sorted(self._blocked_heads(now), key=lambda pair: pair[0])
         wanted = [job for _, job in heads[: self.settings.reservations]]
         critical = [job for _, job in heads if job.priority is Priority.CRITICAL and job not in wanted]
         wanted += critical[: self.settings.critical_reservations]
+        self._drain(now)
+        if self._draining:
+            wanted.append(self._reservations[self._draining].job)
         for job_id in [key for key in self._reservations if key not in {job.id for job in wanted}]:
             self._forget_reservation(job_id)
         ends = Ends(self.runs_on, now)
         for job in wanted:
             if job.id not in self._reservations:
                 self._keep_free(job, ends)
+
+    def _drain(self, now: float) -> None:
+        """Keep a start free for who has waited too long: its score grows no more, and whoever is smaller passes it."""
+        if self._draining or self._turn_of_the_old > 0 or not self._may_starve(now):
+            return
+        oldest = self._too_old(self.waiting.oldest(), now)
+        if oldest is not None and oldest.shape in self._parked:
+            for job_id in list(self._reservations):
+                self._forget_reservation(job_id)
+            self._keep_free(oldest, Ends(self.runs_on, now))
+            if oldest.id in self._reservations:
+                self._draining = oldest.id
+            else:
+                self._turn_of_the_old = self.settings.starvation_every - 1  # nowhere as things are: it is tried again
 
     def _keep_free(self, job: Job, ends: Ends) -> None:
         kept = reservation.plan(self.fleet, job, ends)
@@ -349,7 +345,8 @@ class Engine:
     def _backfill(self, now: float) -> list[Placement]:
         """Let those use what is withheld who are gone before it is needed, or leave enough of it."""
         placed = []
-        for kept in [kept for job_id, kept in self._reservations.items() if job_id in self._unfilled]:
+        unfilled = self._unfilled - {self._draining}
+        for kept in [kept for job_id, kept in self._reservations.items() if job_id in unfilled]:
             placed += self._backfill_one(kept, now)
         self._unfilled.clear()
         return placed
@@ -382,14 +379,22 @@ class Engine:
         """Plan anew what does not hold any more: the start has come, or something ended on a machine that is kept."""
         ends = Ends(self.runs_on, now)
         for job_id, kept in list(self._reservations.items()):
-            if now >= kept.at or not self._withholding.covers(job_id, kept.machines):
-                self._forget_reservation(job_id)
-                if kept.job.shape in self._parked:
-                    self._keep_free(kept.job, ends)
+            if now < kept.at and self._withholding.covers(job_id, kept.machines):
+                continue
+            if job_id == self._draining:
+                # Anew on the same machines: they have been drained so far, and on others it would begin once more.
+                self._withholding.release(job_id)
+                self._withholding.withhold(job_id, set(kept.machines))
+                self._reservations[job_id] = reservation.later(kept, ends)
+                continue
+            self._forget_reservation(job_id)
+            if kept.job.shape in self._parked:
+                self._keep_free(kept.job, ends)
 
     def _forget_reservation(self, job_id: str) -> None:
         kept = self._reservations.pop(job_id, None)
         if kept is not None:
+            self._draining = None if job_id == self._draining else self._draining
             self._withholding.release(job_id)
             self._freed({machine for machine in kept.machines if machine in self.fleet})
 

@@ -12,7 +12,7 @@ import math
 import operator
 from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -103,6 +103,11 @@ class _Dated:
     def some(self, most: int) -> list[Job]:
         """Give so many jobs, in no order."""
         return self._jobs[:most]
+
+    def oldest(self) -> Job:
+        """Give the job that has waited for longest; raise `ValueError` where there is none."""
+        queued = np.frombuffer(self._queued)
+        return min((self._jobs[one] for one in np.flatnonzero(queued == queued.min()).tolist()), key=age_key)
 
     def best(self, ordering: Ordering, now: float) -> tuple[Key, Job]:
         """Give the job that comes first, with its place among all jobs; raise `LookupError` where there is none."""
@@ -294,6 +299,11 @@ class Lane:
         short = (job for job in self._some(LOOK) if expected_seconds(job) <= seconds and job.id != but)
         return min(((place_of(job, ordering, now), job) for job in short), key=lambda pair: pair[0], default=None)
 
+    def oldest(self) -> Job:
+        """Give the job that has waited for longest; no lane is kept that has none."""
+        parts = (self._plain.first(), self._late.first(), self._dated.oldest() if self._dated else None)
+        return min((job for job in parts if job is not None), key=age_key)
+
     def _some(self, most: int) -> Iterator[Job]:
         """Give some jobs of each part, the oldest of those whose deadline does not change."""
         yield from self._late.some(most)
@@ -397,9 +407,13 @@ class Waiting:
         """Tell since when at most anybody waits: nobody who does came before."""
         return self._oldest.since()
 
-    def oldest(self) -> Job | None:
-        """Give the job that has waited for longest."""
-        return self._oldest.first()
+    def oldest(self, but: Container[Shape] = ()) -> Job | None:
+        """Give the job that has waited for longest, of those of no shape of these."""
+        first = self._oldest.first()
+        if first is None or first.shape not in but:
+            return first
+        lanes = [lane for shape, some in self._lanes.items() if shape not in but for lane in some.values()]
+        return min((lane.oldest() for lane in lanes), key=age_key, default=None)
 
     def _close(self, lane: Lane) -> None:
         lanes = self._lanes[lane.shape]

@@ -8,7 +8,7 @@ import math
 import operator
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from aima_scheduler.deciders.fleet import Fleet
@@ -77,6 +77,12 @@ def plan(fleet: Fleet, job: Job, ends: Ends) -> Reservation | None:
     if len(starts) < job.shape.members:
         return None
     return Reservation(job, tuple(machine for _, machine in starts), starts[-1][0])
+
+
+def later(kept: Reservation, ends: Ends) -> Reservation:
+    """Tell anew when a start on the same machines will be, where nothing else begins there: when all is over."""
+    lasts = [at for machine in set(kept.machines) for at, _ in ends.on(machine)]
+    return replace(kept, at=max(lasts, default=ends.now))
 
 
 def slot_on(fleet: Fleet, machine_id: str, shape: Shape) -> Slot | None:
