@@ -4,6 +4,6 @@ For trying it out (`make cluster-demo`), for the tests that compare it with one 
 """
 
 from aima_cluster.plan import Member, plan
-from aima_cluster.running import Cluster, Process, cluster
+from aima_cluster.running import GRACE_SECONDS, Cluster, Ended, Process, cluster
 
-__all__ = ["Cluster", "Member", "Process", "cluster", "plan"]
+__all__ = ["GRACE_SECONDS", "Cluster", "Ended", "Member", "Process", "cluster", "plan"]

@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,20 @@ READY_SECONDS = 120.0
 RESTART_SECONDS = 0.5
 """Pause before a process that died is started anew, as Kubernetes would."""
 
+GRACE_SECONDS = DRAIN_SECONDS + 5
+"""How long a process that was told to end may take until it is killed: as Kubernetes does by default."""
+
 Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended that was told to."""
+
+    status: int
+    """Its exit status; below zero the number of the signal that killed it."""
+    seconds: float
+    """From the signal to its end."""
 
 
 class Process:
@@ -65,17 +79,16 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, number)
 
-    async def restart(self, once: Member | None = None) -> None:
-        """Have it drained and started anew, as a rolling deployment would; return when it is ready again.
+    async def restart(self, once: Member | None = None) -> Ended:
+        """Have it drained and started anew, as a rolling deployment would; tell how it ended when it is ready again.
 
         The next process is started as `once` says, and those after it as before.
         """
-        process, self._next = self._process, once
+        self._next = once
         self.ready.clear()
-        self.signal(signal.SIGTERM)
-        if process:
-            await process.wait()
+        ended = await self._end()
         await self.until_ready()
+        return ended
 
     async def until_ready(self) -> None:
         """Wait until it works; raise `ServerDiedError` with its last words when it does not come up."""
@@ -92,17 +105,24 @@ class Process:
     async def stop(self) -> int | None:
         """Let it drain, and end it when it does not; give its exit status."""
         self._wanted.clear()
-        self.signal(signal.SIGTERM)
-        process = self._process
-        if process:
-            try:
-                await asyncio.wait_for(process.wait(), DRAIN_SECONDS + 5)
-            except TimeoutError:
-                self.signal(signal.SIGKILL)
-                await process.wait()
+        started = self._process is not None
+        ended = await self._end()
         self._supervisor.cancel()
         await asyncio.gather(self._supervisor, return_exceptions=True)
-        return process.returncode if process else None
+        return ended.status if started else None
+
+    async def _end(self) -> Ended:
+        """Tell the process to end; kill it when it takes too long."""
+        process, began = self._process, time.monotonic()
+        if process is None:
+            return Ended(0, 0.0)
+        self.signal(signal.SIGTERM)
+        try:
+            status = await asyncio.wait_for(process.wait(), GRACE_SECONDS)
+        except TimeoutError:
+            self.signal(signal.SIGKILL)
+            status = await process.wait()
+        return Ended(status, time.monotonic() - began)
 
     async def _supervise(self) -> None:
         while self._wanted.is_set():

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from aima_cluster import GRACE_SECONDS, Ended
 from aima_common.contracts import messages as m
 from aima_common.contracts.topics import BY_MESSAGE, TOPICS
-from aima_common.jobs import LEASE_SECONDS
 from aima_common.ports import Ports
 from aima_common.ports.bus import Delivery, Record
 from tests.chaos.cluster_ground import TAKEN, TURNED_AWAY, Ground
 
 STORE_SECONDS = 30.0
 """How long a server is away (issue 4, "Faults")."""
+
+NEEDED_BY_UPLOADS = ("mongod", "s3")
+"""Without these no file can be taken in."""
 
 NOTICE_SECONDS = 30.0
 """How long it may take until a process that was killed is seen to be dead: until then it still counts as ready."""
@@ -42,6 +45,8 @@ class Fault:
     """Whether it makes dead letters on purpose."""
     prepare: Callable[[Ground], Awaitable[str]] | None = None
     """What is done before anything is sent."""
+    lasting: bool = False
+    """Whether media are sent for as long as it is inflicted: it has to happen under load to its end."""
 
 
 def kill(kind: str) -> Fault:
@@ -62,24 +67,6 @@ def kill(kind: str) -> Fault:
     return Fault(f"kill -9 {kind}", inflict)
 
 
-def pause(kind: str, seconds: float = 2 * LEASE_SECONDS) -> Fault:
-    """SIGSTOP every process of a service for twice a lease, then SIGCONT: holders come back too late."""
-
-    async def inflict(ground: Ground, rng: random.Random) -> str:
-        processes = ground.cluster.of(kind)
-        for process in processes:
-            process.signal(signal.SIGSTOP)
-        await asyncio.sleep(0.2)
-        silent = not await _alive(processes[0].health)
-        await asyncio.sleep(seconds)
-        for process in processes:
-            process.signal(signal.SIGCONT)
-        require(silent, f"{kind} answered while it was stopped")
-        return f"{len(processes)} processes of {kind} stood still for {seconds:.0f} s"
-
-    return Fault(f"SIGSTOP {kind}", inflict)
-
-
 def stop_server(name: str, seconds: float = STORE_SECONDS) -> Fault:
     """Kill a server, and start it again with its data."""
 
@@ -87,43 +74,65 @@ def stop_server(name: str, seconds: float = STORE_SECONDS) -> Fault:
         served = ground.cluster.servers[name]
         before = served.process
         async with served.stopped():
-            answers = await _asked_meanwhile(ground, seconds)
+            cases, uploads = await _asked_meanwhile(ground, seconds, rng)
         require(served.process != before, f"{name} was not started anew")
-        told = ", ".join(f"{count} {how}" for how, count in sorted(answers.items()))
-        require(set(answers) <= {TAKEN, TURNED_AWAY}, f"new work was refused in another way: {told}")
+        # Whoever was turned away comes back, as told.
+        await ground.send_waiting()
+        told = f"of new cases meanwhile: {_counted(cases)}; of uploads: {_counted(uploads)}"
+        require(set(cases) | set(uploads) <= {TAKEN, TURNED_AWAY}, f"new work was refused in another way: {told}")
         # A short while is waited out by the gateway itself.
-        require(answers[TURNED_AWAY] > 0 or name != "mongod" or seconds < STORE_SECONDS, f"nobody was told: {told}")
-        return f"{name} was away for {seconds:.0f} s; of new cases meanwhile: {told}"
+        patient = seconds < STORE_SECONDS
+        require(patient or name != "mongod" or cases[TURNED_AWAY] > 0, f"nobody was told: {told}")
+        require(patient or name not in NEEDED_BY_UPLOADS or uploads[TURNED_AWAY] > 0, f"nobody was told: {told}")
+        return f"{name} was away for {seconds:.0f} s; {told}"
 
     return Fault(f"{name} away", inflict)
 
 
-async def _asked_meanwhile(ground: Ground, seconds: float) -> Counter[str]:
-    """Ask for new work again and again, for so long; tell how often it was answered how."""
-    answers: Counter[str] = Counter()
-    until = asyncio.get_running_loop().time() + seconds
-    for number in itertools.count():
-        left = until - asyncio.get_running_loop().time()
-        if left <= 0:
-            break
-        answers[await ground.ask_once(number)] += 1
-        await asyncio.sleep(min(1.0, max(0.0, left)))
-    return answers
+async def _asked_meanwhile(ground: Ground, seconds: float, rng: random.Random) -> tuple[Counter[str], Counter[str]]:
+    """Ask for new cases and for uploads, again and again, for so long; tell how often each was answered how."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+
+    async def asked(once: Callable[[int], Awaitable[str]]) -> Counter[str]:
+        answers: Counter[str] = Counter()
+        for number in itertools.count():
+            left = until - loop.time()
+            if left <= 0:
+                break
+            answers[await once(number)] += 1
+            await asyncio.sleep(min(1.0, max(0.0, left)))
+        return answers
+
+    return await asyncio.gather(asked(ground.ask_once), asked(lambda number: ground.upload_once(number, rng)))
+
+
+def _counted(answers: Counter[str]) -> str:
+    return ", ".join(f"{count} {how}" for how, count in sorted(answers.items()))
 
 
 def rolling_restart() -> Fault:
-    """SIGTERM every process in turn, as a deployment does; each must end in good order."""
+    """SIGTERM every process in turn under load, as a deployment does; each must end in good order, and soon."""
 
     async def inflict(ground: Ground, rng: random.Random) -> str:
-        count = 0
-        for process in ground.cluster.processes.values():
-            before = process.pid
-            await process.restart()
-            require(process.pid != before, f"{process.member.name} was not restarted")
-            count += 1
-        return f"{count} processes were restarted one after the other"
+        ends: dict[str, Ended] = {}
+        async with ground.stores() as ports:
+            for name, process in ground.cluster.processes.items():
+                before = process.pid
+                async with asyncio.timeout(NOTICE_SECONDS):
+                    while not await ports.documents.count("jobs", {"state": ["ready", "leased"]}):
+                        await asyncio.sleep(0.1)
+                ends[name] = await process.restart()
+                require(process.pid != before, f"{name} was not restarted")
+        bad = {name: end for name, end in ends.items() if end.status or end.seconds > GRACE_SECONDS}
+        require(not bad, f"not in good order: {bad}")
+        longest = max(ends, key=lambda name: ends[name].seconds)
+        return (
+            f"{len(ends)} processes were restarted one after the other, each while jobs were open; all ended with"
+            f" status 0, {longest} last, after {ends[longest].seconds:.1f} s"
+        )
 
-    return Fault("rolling restart", inflict)
+    return Fault("rolling restart", inflict, lasting=True)
 
 
 def together(*faults: Fault) -> Fault:
@@ -151,7 +160,8 @@ def _combined(faults: Sequence[Fault], inflict: Callable[[Ground, random.Random]
         return "; ".join(await asyncio.gather(*(step(ground) for step in steps)))
 
     allowed = any(fault.allowed_dead_letters for fault in faults)
-    return Fault(word.join(fault.name for fault in faults), inflict, allowed, prepare if steps else None)
+    lasting = any(fault.lasting for fault in faults)
+    return Fault(word.join(fault.name for fault in faults), inflict, allowed, prepare if steps else None, lasting)
 
 
 async def _garbage(ground: Ground, rng: random.Random) -> str:
@@ -216,7 +226,8 @@ async def _log(ports: Ports, topics: Sequence[str]) -> list[Delivery]:
     return found
 
 
-async def _alive(url: str) -> bool:
+async def alive(url: str) -> bool:
+    """Tell whether a process answers at its health address."""
     try:
         timeout = aiohttp.ClientTimeout(total=1)
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{url}/livez") as answer:
@@ -226,5 +237,6 @@ async def _alive(url: str) -> bool:
 
 
 def require(held: bool, otherwise: str) -> None:
+    """Raise `NotInflictedError` unless something is so that has to be."""
     if not held:
         raise NotInflictedError(otherwise)

@@ -7,13 +7,14 @@ import http
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import aiohttp
 import psutil
 
+from aima_client import sending
 from aima_client.client import Client
 from aima_client.errors import ClientError, ProblemError
 from aima_cluster import Cluster
@@ -54,6 +55,8 @@ class Book:
 
     case: str
     sent: list[Sent] = field(default_factory=list)
+    drawn: int = 0
+    """Pictures that were made for it so far."""
     canary: str = ""
     """The item of the first picture, whose size is nobody else's: once it is erased its label must not be found."""
 
@@ -104,6 +107,10 @@ class Ground:
         self._accepted: list[str] = []
         self._footprints: dict[str, list[Footprint]] = {}
         self._known: set[Violation] = set()
+        self._book = Book("")
+        """Of the case that was opened last."""
+        self._turned_away: Picture | None = None
+        """What `upload_once` has to ask for again."""
         self._canary = ("", "")
         """The medium whose erasure comes next, and its label."""
         self.erased: list[str] = []
@@ -135,6 +142,48 @@ class Ground:
         except (aiohttp.ClientError, TimeoutError):
             return "without an answer"
 
+    async def upload_once(self, number: int, rng: random.Random) -> str:
+        """Ask without any patience that one more picture be taken in; tell in words how it was answered.
+
+        One that is turned away is the next one to be asked for.
+        """
+        book = self._book
+        picture = self._turned_away or self._draw(book, 1, rng)[0]
+        self._turned_away = picture
+        content = await sending.digest(picture.path)
+        named = {"case": book.case, "file_name": picture.path.name, "sha256": picture.sha256}
+        headers = {
+            "Authorization": f"Bearer {self._key}",
+            "Idempotency-Key": sending.idempotency_key(book.case, picture.path, content),
+            "Content-Type": "application/octet-stream",
+        }
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_SECONDS), headers=headers) as session,
+                session.post(f"{self._url(number)}/v1/uploads", params=named, data=picture.path.read_bytes()) as answer,
+            ):
+                if answer.status < http.HTTPStatus.BAD_REQUEST:
+                    item = str((await answer.json())["item"])
+                    book.sent.append(Sent(book.case, picture.path.name, "ok", item, picture.sha256))
+                    self._turned_away = None
+                    return TAKEN
+                book.sent.append(Sent(book.case, picture.path.name, "fail", sha256=picture.sha256))
+                told = answer.status == http.HTTPStatus.SERVICE_UNAVAILABLE and "Retry-After" in answer.headers
+                return TURNED_AWAY if told else f"answered {answer.status}"
+        except (aiohttp.ClientError, TimeoutError):
+            book.sent.append(Sent(book.case, picture.path.name, "unknown", sha256=picture.sha256))
+            return "without an answer"
+
+    async def send_waiting(self) -> None:
+        """Send what `upload_once` was not given an item for, until it is acknowledged."""
+        picture, self._turned_away = self._turned_away, None
+        if picture:
+            await self._send(self._book, picture, 0)
+
+    def _draw(self, book: Book, count: int, rng: random.Random) -> Sequence[Picture]:
+        first, book.drawn = book.drawn, book.drawn + count
+        return pictures(self._folder, book.case, count, rng, first)
+
     def _url(self, number: int) -> str:
         gateways = self.cluster.of("gateway")
         return f"http://127.0.0.1:{gateways[number % len(gateways)].member.environment['AIMA_GATEWAY_PORT']}"
@@ -142,11 +191,13 @@ class Ground:
     async def open_case(self, name: str) -> Book:
         """Create a case."""
         async with self.client() as client:
-            return Book(str((await client.create_case(name))["id"]))
+            self._book = Book(str((await client.create_case(name))["id"]))
+            return self._book
 
     async def send(self, book: Book, count: int, rng: random.Random, pause_seconds: float) -> None:
         """Upload so many pictures, several at a time and each until it is acknowledged."""
-        waiting = list(enumerate(pictures(self._folder, book.case, count, rng)))
+        first = book.drawn
+        waiting = list(enumerate(self._draw(book, count, rng), first))
 
         async def sender() -> None:
             while waiting:

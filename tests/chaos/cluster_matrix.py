@@ -6,10 +6,9 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from aima_cluster import cluster
 from tests.chaos.cluster_controls import run_controls
@@ -30,6 +29,12 @@ REPLICAS = {
 SESSION_SECONDS = 10
 """How long Kafka waits for a member that died; 45 s by default, which would be most of the time of every round."""
 
+MORE = 8
+"""Media that are sent at a time once a case is sent and its fault lasts."""
+
+MORE_PACE = 0.2
+"""How fast, measured by the case's own: there is always work, and not more than can be done."""
+
 CONTROLS_AFTER = 1
 """Rounds before the controls: a worker died, nothing was erased, and there is not yet an hour's work to repeat."""
 
@@ -41,7 +46,11 @@ async def one_round(ground: Ground, fault: Fault, media: int, seed: int, *, paus
         letters = await ports.documents.count("dead_letters", {"state": "open"})
         book = await ground.open_case(f"{fault.name} {seed}")
         rng = random.Random(f"{seed} {fault.name}")
-        evidence, inflicted = await _inflict(ground, fault, rng, ground.send(book, media, rng, pause_seconds))
+
+        async def send(count: int, pace: float) -> None:
+            await ground.send(book, count, rng, pause_seconds / pace)
+
+        evidence, inflicted = await _inflict(ground, fault, rng, media, send)
         ended_at = await ports.documents.now()
         found = await ground.look(ports, book, ended_at, await ground.rest(ports, book))
     return Round(
@@ -49,7 +58,7 @@ async def one_round(ground: Ground, fault: Fault, media: int, seed: int, *, paus
         seed=seed,
         evidence=evidence,
         inflicted=inflicted,
-        media=media,
+        media=book.drawn,
         requests=len(book.sent),
         unanswered=book.count("unknown"),
         found=found,
@@ -60,14 +69,22 @@ async def one_round(ground: Ground, fault: Fault, media: int, seed: int, *, paus
 
 
 async def _inflict(
-    ground: Ground, fault: Fault, rng: random.Random, work: Coroutine[Any, Any, None]
+    ground: Ground, fault: Fault, rng: random.Random, media: int, send: Callable[[int, float], Awaitable[None]]
 ) -> tuple[str, bool]:
     """Inflict a fault while there is work; give the evidence, or what went wrong with it, and whether it happened."""
+    over = asyncio.Event()
+
+    async def working() -> None:
+        await send(media, 1.0)
+        while fault.lasting and not over.is_set():
+            await send(MORE, MORE_PACE)
+
     prepared = await _tried(fault.prepare(ground)) if fault.prepare else ("", True)
-    working = asyncio.gather(work, ground.erase_canary())
+    beside = asyncio.gather(working(), ground.erase_canary())
     await asyncio.sleep(rng.uniform(0.5, 2.0))
     told = await _tried(fault.inflict(ground, rng)) if prepared[1] else prepared
-    await working
+    over.set()
+    await beside
     return told
 
 

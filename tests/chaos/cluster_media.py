@@ -25,10 +25,16 @@ class Picture:
     sha256: str
 
 
-def pictures(folder: Path, case: str, count: int, rng: random.Random) -> Sequence[Picture]:
-    """Draw so many pictures of noise, and write them below `folder`."""
-    sizes = [(rng.randrange(*CANARY_PIXELS), rng.randrange(*CANARY_PIXELS)), *[SIZE] * (count - 1)]
-    return [_written(folder / f"{case[:8]}-{number:03}.png", size, rng) for number, size in enumerate(sizes[:count])]
+def pictures(folder: Path, case: str, count: int, rng: random.Random, first: int = 0) -> Sequence[Picture]:
+    """Draw so many pictures of noise, and write them below `folder`; the case has `first` pictures already."""
+    return [
+        _written(folder / f"{case[:8]}-{number:03}.png", SIZE if number else _canary_size(rng), rng)
+        for number in range(first, first + count)
+    ]
+
+
+def _canary_size(rng: random.Random) -> tuple[int, int]:
+    return rng.randrange(*CANARY_PIXELS), rng.randrange(*CANARY_PIXELS)
 
 
 def _written(path: Path, size: tuple[int, int], rng: random.Random) -> Picture:

@@ -11,18 +11,18 @@ from tests.chaos.cluster_faults import (
     Fault,
     in_turn,
     kill,
-    pause,
     rolling_restart,
     stop_server,
     together,
 )
 from tests.chaos.cluster_lines import black_hole, lost_replies, reset, slow
+from tests.chaos.cluster_stops import stop_all, stop_holder, stop_leader
 
 SERVICES = (
     *("gateway", "upload", "preprocessing", "scheduler", "gpu_manager", "analysis-image"),
     *("fusion", "dossier", "storage", "monitoring"),
 )
-PAUSED = ("analysis-image", "preprocessing", "fusion", "scheduler")
+HOLDERS = ("analysis-image", "preprocessing", "fusion")
 SERVERS = ("kafka", "mongod", "s3", "vectors")
 PROXIED = ("kafka", "mongod", "s3")
 
@@ -35,7 +35,9 @@ def everything() -> Sequence[Fault]:
         DUPLICATES,
         REPLAY,
         *(kill(service) for service in SERVICES if service != "analysis-image"),
-        *(pause(service) for service in PAUSED),
+        *(stop_holder(service) for service in HOLDERS),
+        stop_leader(),
+        stop_all("scheduler"),
         *(crash_at(point) for point in WHERE),
         *(fault(server) for server in PROXIED for fault in (slow, reset, black_hole, lost_replies)),
         *(stop_server(name) for name in SERVERS),

@@ -71,27 +71,29 @@ def _claims(collection: str, *_args: Any, lease: Any = None, **_kwargs: Any) -> 
     return collection == "jobs" and lease is not None and not lease.renew
 
 
-def _finishes(collection: str, *_args: Any, change: Any = None, **_kwargs: Any) -> bool:
+def finishes(collection: str, *_args: Any, change: Any = None, **_kwargs: Any) -> bool:
+    """Tell whether a change of a document is the commit of a job."""
     return collection == "jobs" and change is not None and change.state == "done"
 
 
-def _wrap(target: Any, name: str, wrapper: Callable[[Call], Call]) -> None:
+def wrap(target: Any, name: str, wrapper: Callable[[Call], Call]) -> None:
+    """Put a wrapper around a method of this one object."""
     setattr(target, name, wrapper(getattr(target, name)))
 
 
 def _change(ports: Ports, how: Callable[[Call], Call]) -> None:
     for name in ("insert", "transition"):
-        _wrap(ports.documents, name, how)
+        wrap(ports.documents, name, how)
 
 
 def _objects(ports: Ports, how: Callable[[Call], Call]) -> None:
-    _wrap(ports.objects, "put", how)
+    wrap(ports.objects, "put", how)
     for name in ("create", "writer"):
         begin = getattr(ports.objects, name)
 
         async def begun(*args: Any, begin: Call = begin, **kwargs: Any) -> Any:
             writer = await begin(*args, **kwargs)
-            _wrap(writer, "finish", how)
+            wrap(writer, "finish", how)
             return writer
 
         setattr(ports.objects, name, begun)
@@ -103,7 +105,7 @@ def _commits(ports: Ports, how: Callable[[Call], Call]) -> None:
     @contextlib.asynccontextmanager
     async def subscribed(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         async with subscribe(*args, **kwargs) as subscription:
-            _wrap(subscription, "commit_all", how)
+            wrap(subscription, "commit_all", how)
             yield subscription
 
     setattr(ports.bus, "subscribe", subscribed)  # noqa: B010 - a plug's method, on this one object
@@ -112,23 +114,27 @@ def _commits(ports: Ports, how: Callable[[Call], Call]) -> None:
 POINTS: Mapping[str, Callable[[Ports], None]] = {
     "before a change": lambda p: _change(p, lambda call: before(call, _tells, "before a change")),
     "after a change": lambda p: _change(p, lambda call: after(call, _tells, "after a change")),
-    "before telling": lambda p: _wrap(p.bus, "publish", lambda call: before(call, _always, "before telling")),
-    "after telling": lambda p: _wrap(p.bus, "publish", lambda call: after(call, _always, "after telling")),
+    "before telling": lambda p: wrap(p.bus, "publish", lambda call: before(call, _always, "before telling")),
+    "after telling": lambda p: wrap(p.bus, "publish", lambda call: after(call, _always, "after telling")),
     "before an offset": lambda p: _commits(p, lambda call: before(call, _always, "before an offset")),
-    "after a claim": lambda p: _wrap(p.documents, "transition", lambda call: after(call, _claims, "after a claim")),
+    "after a claim": lambda p: wrap(p.documents, "transition", lambda call: after(call, _claims, "after a claim")),
     "after an object": lambda p: _objects(p, lambda call: after(call, _always, "after an object")),
-    "before a result": lambda p: _wrap(
-        p.documents, "transition", lambda call: before(call, _finishes, "before a result")
+    "before a result": lambda p: wrap(
+        p.documents, "transition", lambda call: before(call, finishes, "before a result")
     ),
-    "after a result": lambda p: _wrap(p.documents, "transition", lambda call: after(call, _finishes, "after a result")),
+    "after a result": lambda p: wrap(p.documents, "transition", lambda call: after(call, finishes, "after a result")),
 }
 """Name -> what makes plugs deadly there. A change is one that has something to tell; an object is whole by then."""
 
 
 def main() -> None:
     """Become the service that is named, with deadly plugs."""
-    point, module = os.environ[VARIABLE], sys.argv[1]
-    choose, arm = cluster_wiring.cluster, POINTS[point]
+    become(POINTS[os.environ[VARIABLE]])
+
+
+def become(arm: Callable[[Ports], None]) -> None:
+    """Become the service that is named in the arguments, with plugs that something was done to."""
+    module, choose = sys.argv[1], cluster_wiring.cluster
 
     @contextlib.asynccontextmanager
     async def armed(*args: Any, **kwargs: Any) -> AsyncIterator[Ports]:

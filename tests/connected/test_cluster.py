@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from aima_client.client import Client
-from aima_cluster import Cluster, cluster
+from aima_cluster import GRACE_SECONDS, Cluster, cluster
 from aima_cluster.__main__ import CASE, analyse
 from aima_cluster.plan import REPLICAS
 from aima_dossier.canonical import canonical
@@ -126,8 +126,10 @@ async def test_every_process_drains_when_it_is_told_to_and_comes_back(running: C
     for name in ("scheduler-1", "gateway-1", "analysis-image-1", "preprocessing-1"):
         process = running.processes[name]
         before = process.pid
-        await process.restart()
+        ended = await process.restart()
         assert process.pid != before
+        assert ended.status == 0
+        assert 0 < ended.seconds < GRACE_SECONDS
         said = [json.loads(line) for line in process.log.read_text().splitlines() if line.startswith("{")]
         assert any(line["event"] == "draining" for line in said)
 
