@@ -17,7 +17,7 @@ from aima_scheduler.deciders.model import Job, Machine, Placement, Shape, Shortf
 from aima_scheduler.deciders.placement import Data
 from aima_scheduler.deciders.preemption import Crowd, Lost, Preempt, Preemption, Spending, Way, since_start
 from aima_scheduler.deciders.queue import Key, Waiting, place_of
-from aima_scheduler.deciders.reservation import Ends, Reservation, Running
+from aima_scheduler.deciders.reservation import Ends, EndsOfOne, Reservation, Running
 from aima_scheduler.deciders.rooms import fits
 from aima_scheduler.deciders.round import Round
 from aima_scheduler.deciders.settings import SEED_RULES, SHORT_FIRST, Settings
@@ -47,6 +47,8 @@ class Engine:
         self.running: dict[str, Running] = {}
         self.usage = Usage(self.settings.weights, self.settings.half_life)
         self._on: dict[str, dict[str, Running]] = {}
+        self._ends: dict[str, EndsOfOne] = {}
+        """What `Ends` keeps."""
         self._parked: dict[Shape, Shortfall | None] = {}
         self._possible: dict[Shape, Shortfall | None] = {}
         """What shapes lack of the whole fleet, where they could never run."""
@@ -122,6 +124,7 @@ class Engine:
         self.usage.release(one.job.priority, one.job.tenant, one.job.shape, now)
         for machine in machines:
             self._on[machine].pop(job_id, None)
+            self._ends.pop(machine, None)
         self._freed(machines)
         return one.job
 
@@ -148,6 +151,7 @@ class Engine:
         self.fleet.remove(machine_id)
         self._possible.clear()
         del self._on[machine_id]
+        self._ends.pop(machine_id, None)
         for job_id in [key for key, kept in self._reservations.items() if machine_id in kept.machines]:
             self._forget_reservation(job_id)
         self._refuse_what_never_fits_now()
@@ -272,15 +276,21 @@ class Engine:
         return job if job is not None and now - job.queued_at >= self.settings.starvation_after else None
 
     def _try(self, job: Job, now: float) -> Placement | None:
-        if job.id in self._reservations:
-            self._forget_reservation(job.id)
+        kept = self._reservations.get(job.id)
+        if kept is not None and (job.id == self._draining or len(kept.machines) > 1):
+            self._forget_reservation(job.id)  # what is kept free may be enough, with what is free elsewhere
+            kept = None
         data = Data(job.data_location, job.data_bytes) if job.data_location else None
         slots = placement.find(self.fleet, job.shape, self.settings.scoring, data=data, prices=self.settings.prices)
         if slots is None:
             self._parked[job.shape] = None
-            if len(self._reservations) < self.settings.reservations:
-                self._keep_free(job, Ends(self.runs_on, now))  # before anybody behind it takes what it waits for
+            if kept is None and len(self._reservations) < self.settings.reservations:
+                self._keep_free(
+                    job, Ends(self.runs_on, now, self._ends)
+                )  # before anybody behind it takes what it waits for
             return None
+        if kept is not None:
+            self._forget_reservation(job.id)
         return self._place(job, slots, now)
 
     def _place(self, job: Job, slots: tuple[Slot, ...], now: float) -> Placement:
@@ -294,6 +304,7 @@ class Engine:
         self.running[one.job.id] = one
         for slot in one.slots:
             self._on[slot.machine][one.job.id] = one
+            self._ends.pop(slot.machine, None)
         self.usage.take(one.job.priority, one.job.tenant, one.job.shape, now)
 
     # ---------------------------------------------------------------------------------- reservations
@@ -311,7 +322,7 @@ class Engine:
             wanted.append(self._reservations[self._draining].job)
         for job_id in [key for key in self._reservations if key not in {job.id for job in wanted}]:
             self._forget_reservation(job_id)
-        ends = Ends(self.runs_on, now)
+        ends = Ends(self.runs_on, now, self._ends)
         for job in wanted:
             if job.id not in self._reservations:
                 self._keep_free(job, ends)
@@ -324,7 +335,7 @@ class Engine:
         if oldest is not None and oldest.shape in self._parked:
             for job_id in list(self._reservations):
                 self._forget_reservation(job_id)
-            self._keep_free(oldest, Ends(self.runs_on, now))
+            self._keep_free(oldest, Ends(self.runs_on, now, self._ends))
             if oldest.id in self._reservations:
                 self._draining = oldest.id
             else:
@@ -377,7 +388,7 @@ class Engine:
 
     def _renew_reservations(self, now: float) -> None:
         """Plan anew what does not hold any more: the start has come, or something ended on a machine that is kept."""
-        ends = Ends(self.runs_on, now)
+        ends = Ends(self.runs_on, now, self._ends)
         for job_id, kept in list(self._reservations.items()):
             if now < kept.at and self._withholding.covers(job_id, kept.machines):
                 continue
@@ -416,7 +427,7 @@ class Engine:
         )
         if any(fits(room, job.shape) for room in own) or placement.find(self.fleet, job.shape) is not None:
             return None  # it starts with the next decisions
-        planned = mine or reservation.plan(self.fleet, job, Ends(self.runs_on, now))
+        planned = mine or reservation.plan(self.fleet, job, Ends(self.runs_on, now, self._ends))
         wait = planned.at - now if planned else math.inf
         place = place_of(job, self.settings.ordering, now)
         kept = {machine for one in self._reservations.values() for machine in one.machines}

@@ -47,23 +47,30 @@ class Reservation:
 
 
 class Ends:
-    """When what runs on each machine ends, as far as is known at one moment; told once for each while nothing starts.
+    """When what runs on each machine ends, as far as is known at one moment.
 
-    Several starts that are planned at the same moment look at the same machines.
+    Who plans again and again passes `kept`: what is true of a machine until something begins or ends there, or overruns
+    its time. Whoever begins or ends something takes the machine out of it.
     """
 
-    def __init__(self, runs_on: Callable[[str], Sequence[Running]], now: float) -> None:
+    def __init__(
+        self, runs_on: Callable[[str], Sequence[Running]], now: float, kept: dict[str, "EndsOfOne"] | None = None
+    ) -> None:
         self.now = now
         self._runs_on = runs_on
-        self._known: dict[str, list[tuple[float, Running]]] = {}
+        self._kept = {} if kept is None else kept
 
-    def on(self, machine_id: str) -> list[tuple[float, Running]]:
+    def on(self, machine_id: str) -> "EndsOfOne":
         """List what runs on a machine with when it ends, the first to end first."""
-        found = self._known.get(machine_id)
-        if found is None:
+        found = self._kept.get(machine_id)
+        if found is None or (found and found[0][0] <= self.now):
             ends = [(one.ends_at(self.now), one) for one in self._runs_on(machine_id)]
-            found = self._known[machine_id] = sorted(ends, key=_first)
+            found = self._kept[machine_id] = sorted(ends, key=_first)
         return found
+
+
+EndsOfOne = list[tuple[float, Running]]
+"""What runs on a machine with when it ends, s since the epoch, the first to end first."""
 
 
 def plan(fleet: Fleet, job: Job, ends: Ends) -> Reservation | None:
