@@ -45,7 +45,7 @@ from aima_scheduler.board import QUEUE_AHEAD
 from aima_scheduler.dispatch import Dispatcher
 from aima_servers import MeansMissingError, serving
 from benchmarks import harness
-from benchmarks.scheduler.report import write_page
+from benchmarks.scheduler.report import draw_bars, write_page
 
 LIMIT_SECONDS = 550.0
 """A run that takes longer has got stuck."""
@@ -428,8 +428,11 @@ def write(told: Mapping[str, Any]) -> Path:
         "in real time; waits are from when a workload was due to when its work began. Kueue goes through an API server "
         "with limits on its queries, and a cohort is a shared quota there and a machine here."
     )
-    lines = table(told)
-    return write_page("kueue", "Kueue's generator", "python -m benchmarks.scheduler.kueue --cluster", intro, lines)
+    names = [name for name in told if isinstance(told[name], dict) and "wall_seconds" in told[name]]
+    groups = {name.replace("_", " "): {"wall": told[name]["wall_seconds"]} for name in names}
+    picture = draw_bars("kueue", "Until all workloads have run; the line is the goal on one computer", groups, "s", 90)
+    command = "python -m benchmarks.scheduler.kueue --cluster"
+    return write_page("kueue", "Kueue's generator", command, intro, table(told), picture)
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ import math
 import os
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,10 +107,13 @@ def cells(seeds: Sequence[int], mixes: Sequence[Mix]) -> list[Cell]:
 
 
 def interval(values: Sequence[float]) -> float:
-    """Tell half the width of the 95 % confidence interval of a mean (Student's t, ten values)."""
+    """Tell half the width of the 95 % confidence interval of a mean, by Student's t."""
     if len(values) < 2:
         return 0.0
-    return float(2.26 * statistics.stdev(values) / math.sqrt(len(values)))
+    z, freedom = statistics.NormalDist().inv_cdf(0.975), len(values) - 1
+    # Abramowitz and Stegun, 26.7.5: 2.26 for ten values, as in the tables.
+    t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    return t * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def means(found: Mapping[Cell, Body], cell: Cell, seeds: Sequence[int]) -> dict[str, float]:
@@ -162,16 +166,17 @@ def main() -> None:
     seeds = list(range(1, options.seeds + 1))
     mixes = [mix for mix in (HELIOS, SHORT) if options.mix in (None, mix.name)]
     shown = functools.partial(track, description="simulating", disable=options.json)
+    began = time.monotonic()
     told = summary(measure(seeds, mixes, shown), seeds)
     if options.json:
         sys.stdout.write(json.dumps({"name": "scheduler.policies", "metrics": told}) + "\n")
         return
     print(table(told))
     if options.mix is None:
-        print(write(told, len(seeds)))
+        print(write(told, len(seeds), time.monotonic() - began))
 
 
-def write(told: Mapping[str, Mapping[str, float]], seeds: int) -> Path:
+def write(told: Mapping[str, Mapping[str, float]], seeds: int, seconds: float) -> Path:
     """Write the page with its picture."""
     groups = {
         f"{load} {errors}": {rule: told[f"helios {load} {errors} {rule}"]["wait_to_seed"] for rule in SHOWN}
@@ -181,7 +186,8 @@ def write(told: Mapping[str, Mapping[str, float]], seeds: int) -> Path:
     picture = draw_bars("policies", "Mean wait beside the document's rule (Helios-like jobs)", groups, "ratio", 1.0)
     intro = (
         f"Means over {seeds} paired seeds; waits in seconds; `/seed` is the ratio to the founding document's rule on "
-        "the same jobs. A mix is followed by its load, by how wrong estimates may be, and by the rule."
+        "the same jobs, `±` half the 95 % confidence interval of that ratio's mean over the pairs. A mix is followed "
+        f"by its load, by how wrong estimates may be, and by the rule. Took {seconds:.0f} s."
     )
     command = f"python -m benchmarks.scheduler.policies --seeds {seeds}"
     return write_page("policies", "Policies", command, intro, ["```", table(told), "```"], picture)
@@ -195,10 +201,11 @@ RATIOS = ("wait_to_seed", "gang_wait_to_seed", "critical_wait_to_seed")
 def table(told: Mapping[str, Mapping[str, float]]) -> str:
     """Write the figures as a table: seconds, shares and ratios."""
     heads = [name.replace("_wait", "").replace("_to_seed", "/seed") for name in (*COLUMNS, *RATIOS)]
-    lines = [f"{'':38}" + "".join(f"{head:>12}" for head in heads)]
+    lines = [f"{'':38}" + "".join(f"{head:>{14 if '/' in head else 10}}" for head in heads)]
     for name, row in told.items():
-        figures = [f"{row[column]:12.0f}" if column.endswith("wait") else f"{row[column]:12.3g}" for column in COLUMNS]
-        lines.append(f"{name:38}" + "".join(figures) + "".join(f"{row[column]:12.2f}" for column in RATIOS))
+        figures = [f"{row[column]:10.0f}" if column.endswith("wait") else f"{row[column]:10.3g}" for column in COLUMNS]
+        ratios = [f"{row[column]:8.2f} ± {row[f'{column}_interval']:.2f}".rjust(14) for column in RATIOS]
+        lines.append(f"{name:38}" + "".join(figures + ratios))
     return "\n".join(lines)
 
 

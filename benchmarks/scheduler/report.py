@@ -16,7 +16,14 @@ def write_page(name: str, title: str, command: str, intro: str, lines: Sequence[
 
 
 def draw_bars(
-    name: str, title: str, groups: Mapping[str, Mapping[str, float]], label: str, line: float, lowest: float = 0.0
+    name: str,
+    title: str,
+    groups: Mapping[str, Mapping[str, float]],
+    label: str,
+    line: float,
+    lowest: float = 0.0,
+    *,
+    logarithmic: bool = False,
 ) -> str:
     """Draw bars from `lowest` on, a group for each key, and a line across; return the picture's name."""
     import matplotlib as mpl
@@ -34,7 +41,9 @@ def draw_bars(
         axes.bar(places, [group.get(bar, 0.0) for group in groups.values()], width, label=bar)
     axes.axhline(line, color="black", linewidth=0.8, linestyle="--")
     axes.set_xticks([place + 0.4 - width / 2 for place in range(len(groups))], list(groups))
-    axes.set_ylim(bottom=lowest)
+    if logarithmic:
+        axes.set_yscale("log")
+    axes.set_ylim(bottom=lowest or None)
     axes.set_ylabel(label)
     axes.set_title(title)
     axes.legend(fontsize="small", ncols=2)
