@@ -15,10 +15,10 @@ from aima_dossier.facts import MOST_ITEMS
 GATHER_SECONDS = 5
 """While a case is being worked on it is written at most this often; its end is written at once."""
 
-WRITING_SHARE = 4
+WRITING_SHARE = 2
 """A case that takes long to write waits so many times as long until it is written again, before its end."""
 
-LONGEST_GATHER_SECONDS = 320
+LONGEST_GATHER_SECONDS = 40
 """But no longer than so."""
 
 AT_A_TIME = 32

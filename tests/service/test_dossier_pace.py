@@ -93,8 +93,8 @@ async def test_nobody_waits_for_what_was_erased(hall: Hall) -> None:
     [
         (0.0, GATHER_SECONDS),
         (1.0, GATHER_SECONDS),
-        (2.0, 2 * GATHER_SECONDS),
-        (11.0, 16 * GATHER_SECONDS),
+        (4.0, 2 * GATHER_SECONDS),
+        (6.0, 4 * GATHER_SECONDS),
         (9_999.0, LONGEST_GATHER_SECONDS),
     ],
 )
