@@ -41,12 +41,13 @@ COLLECTIONS: tuple[Collection, ...] = (
         JOB_STATES,
         ("medium", "submitted_at"),
         # However many wait, these are found at once: what is on a machine, and of what is on none the oldest ready jobs
-        # of a kind and class, the oldest of each tenant, and those whose deadline is nearest.
+        # of a kind and class, the oldest of each tenant, and those whose deadline is nearest; with those that rest
+        # behind all that do not. And of those that rest the ones whose rest ends first, whatever their kind.
         ordered=(
-            ("kind", "machine", "priority", "submitted_at", "id", "lane"),
-            ("kind", "machine", "priority", "tenant", "submitted_at", "id"),
+            ("kind", "machine", "priority", "resting_until", "submitted_at", "id", "lane"),
+            ("kind", "machine", "priority", "resting_until", "tenant", "submitted_at", "id"),
         ),
-        some=(("kind", "machine", "priority", "deadline"),),
+        some=(("kind", "machine", "priority", "resting_until", "deadline"), ("machine", "resting_until")),
     ),
     Collection("analyzers", "analysis", ("available", "unavailable"), ("capability",)),
     Collection("pictures", "fusion", ("gathering", "complete", "erased"), ("medium",)),

@@ -17,7 +17,7 @@ from aima_common.contracts.picture import Picture
 from aima_common.contracts.telling import tell
 from aima_common.errors import PermanentError, TransientError
 from aima_common.ids import derive, job_id
-from aima_common.jobs import Done, Held, JobKind, JobRunner, Ledger, new_job
+from aima_common.jobs import Done, Held, JobKind, JobRunner, Ledger, new_job, rest_until
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Document, Expect, Insert
@@ -228,8 +228,8 @@ class DossierService:
         now = await self._documents.now()
         body: dict[str, Any] = {"case": case, "run": None, "medium": None}
         job = new_job(job_id(case, JobKind.WRITE.value, occasion), tenant, JobKind.WRITE, submitted_at=now, **body)
-        later = Insert(job.id, job.tenant, job.state, {**job.body, "not_before": (now + delay).isoformat()})
-        if await self._ledger.add(later):
+        later = {**job.body, **rest_until(now + delay)} if delay else job.body
+        if await self._ledger.add(Insert(job.id, job.tenant, job.state, later)):
             self._runner.wake()
 
     async def _forget_versions(self, case: str) -> None:

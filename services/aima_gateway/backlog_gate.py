@@ -25,6 +25,9 @@ OUTBOX_SECONDS = 5.0
 ANSWER_SECONDS = 3.0
 """How long the store may take to answer before it counts as away."""
 
+AGE = ("resting_until", "submitted_at")
+"""The order of a queue in the store."""
+
 
 class BacklogGate:
     """Lets new work in while AIMA keeps up. Asks the store when somebody wants in, at most once a second."""
@@ -102,9 +105,10 @@ class BacklogGate:
         """Tell for how long the oldest jobs of one queue have waited; this is read from one index.
 
         Those that have a machine already are about to begin; of one that does not say since when, nobody can tell.
+        Those that rest are read last, so that they hide nobody.
         """
         where = {"kind": kind.value, "state": "ready", "machine": None, "priority": priority.value}
-        found = await self._documents.find("jobs", where, order=["submitted_at"], limit=self._limits.fewest)
+        found = await self._documents.find("jobs", where, order=AGE, limit=self._limits.fewest)
         # What waits on purpose, before it is tried again, is not behind.
         return [(now - since).total_seconds() for job in found if (since := _since(job)) and since <= now]
 

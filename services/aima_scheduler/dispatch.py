@@ -129,7 +129,9 @@ class Dispatcher:
         if self._board.engine.running:
             return True
         wanted = {"kind": JobKind.ANALYSE.value, "state": "ready", "machine": None}
-        return bool(await self._documents.find("jobs", wanted, limit=1))
+        # In the order of the index, or all that wait are put in order for the first of them.
+        order = ["priority", "resting_until", "submitted_at"]
+        return bool(await self._documents.find("jobs", wanted, order=order, limit=1))
 
     async def explain(self, tenant: str, job_id: str) -> Mapping[str, Any] | None:
         """Tell why a job waits, or None where it does not; raise `TransientError` where another scheduler places."""

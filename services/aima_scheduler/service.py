@@ -29,6 +29,9 @@ RESYNC_SECONDS = 30.0
 
 REAP_SECONDS = 5.0
 
+ROUSE_SECONDS = 0.5
+"""So often it is looked for jobs whose rest is over and that a crowd hides."""
+
 log = structlog.get_logger()
 
 
@@ -64,8 +67,8 @@ class Scheduler:
         }
 
     def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
-        """Place, reap and resync for as long as the process lives."""
-        loops = [self._dispatcher.run, self.reap, self.resync]
+        """Place, reap, rouse and resync for as long as the process lives."""
+        loops = [self._dispatcher.run, self.reap, self.rouse, self.resync]
         return [*loops, self._explaining.serve] if self._explaining else loops
 
     async def explain(self, tenant: str, job: str) -> Mapping[str, Any] | None:
@@ -187,6 +190,14 @@ class Scheduler:
                         await self._runs.bury(job, f"{attempt(job)}-{job.version}")
                     self._dispatcher.wake()
             await self._clock.sleep(REAP_SECONDS)
+
+    async def rouse(self) -> None:
+        """Let jobs be seen again that rested after a failure, whatever their kind."""
+        while True:
+            with contextlib.suppress(TransientError):
+                if await self._ledger.rouse():
+                    self._dispatcher.wake()
+            await self._clock.sleep(ROUSE_SECONDS)
 
     async def resync(self) -> None:
         """Repair what a lost event may have left behind, and report what waits."""

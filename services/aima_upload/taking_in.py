@@ -13,7 +13,7 @@ from aima_common.contracts.outside import Offer, OfferedUrl
 from aima_common.egress import Egress
 from aima_common.errors import PermanentError, TransientError, UnavailableError
 from aima_common.ids import Sha256, job_id
-from aima_common.jobs import Done, Held, JobKind, JobRunner, Ledger
+from aima_common.jobs import Done, Held, JobKind, JobRunner, Ledger, rest_until
 from aima_common.ports import Ports
 from aima_common.ports.bus import Delivery, Record
 from aima_common.ports.documents import Change, Document, Expect
@@ -159,11 +159,11 @@ class TakingIn:
     def _later(self, held: Held, reason: str) -> Done:
         """Give the job back without counting the attempt."""
         now = self._clock.now()
-        again = (now + datetime.timedelta(seconds=WAIT_SECONDS)).isoformat()
+        again = now + datetime.timedelta(seconds=WAIT_SECONDS)
         error = {"at": now.isoformat(), "code": "waits", "reason": reason[:500], "epoch": held.epoch}
         fields: dict[str, Any] = {
             "attempts": held.body["attempts"] - 1,
-            "not_before": again,
+            **rest_until(again),
             "errors": [*held.body["errors"], error][-20:],
         }
         return Done(state="ready", fields=fields)

@@ -15,7 +15,7 @@ from aima_client import Client
 from aima_client.errors import BusyError
 from aima_common.contracts.media import Priority
 from aima_common.errors import UnavailableError
-from aima_common.jobs import JobKind, new_job
+from aima_common.jobs import JobKind, new_job, rest_until
 from aima_common.ports.documents import Change
 from aima_gateway import backlog_gate
 from aima_gateway.backlog import BacklogLimits
@@ -127,6 +127,14 @@ async def test_work_that_waits_on_purpose_does_not_count(busy_doors: Doors) -> N
     for job in jobs:
         await busy_doors.ports.documents.transition("jobs", job, change=Change(set={"not_before": later}))
     assert (await send(busy_doors, await busy_doors.case()))[0] == 201
+
+
+async def test_work_that_waits_on_purpose_hides_no_backlog(busy_doors: Doors) -> None:
+    later = await busy_doors.ports.documents.now() + datetime.timedelta(seconds=60)
+    await waiting(busy_doors, 200, LIMITS.fewest, **rest_until(later))
+    assert (await send(busy_doors, await busy_doors.case()))[0] == 201, "the control: they are no backlog themselves"
+    await waiting(busy_doors, 150)
+    assert (await send(busy_doors, await busy_doors.case()))[0] == 503
 
 
 async def test_reading_goes_on_and_readiness_tells_why(busy_doors: Doors) -> None:

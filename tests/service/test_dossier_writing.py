@@ -96,7 +96,8 @@ async def test_while_a_case_is_worked_on_what_happens_in_one_moment_is_written_o
     end = await desk.ends("film")
     more = [desk.stage.envelope(end.body, cause=f"{number}") for number in range(5)]
     await desk.hear(end, *more)
-    assert len(await desk.jobs()) == 1
+    [job] = await desk.jobs()
+    assert job.body["resting_until"] == job.body["not_before"] > job.body["submitted_at"], "it hides nobody meanwhile"
     await desk.work_off()
     assert await desk.versions() == [1]
     assert states(await desk.written()) == {"film": "rejected", "photo": "analysing"}
@@ -107,6 +108,7 @@ async def test_the_end_of_a_case_is_written_at_once_and_covers_everything(desk: 
     for medium in MEDIA:
         await desk.hear(await desk.ends(medium))
     (at_once,) = await desk.stage.ledger.ready(JobKind.WRITE)
+    assert at_once.body["resting_until"] is None
     held = await desk.claim(at_once)
     await desk.service.write(held)
     dossier = await desk.written()

@@ -278,6 +278,24 @@ async def test_an_offer_waits_for_a_store_that_is_away_as_any_job_does(
     assert await doors.ports.documents.find("dead_letters", {}) == []
 
 
+async def test_an_offer_that_is_looked_at_later_hides_no_others_meanwhile(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_key: str) -> Any:
+        raise UnavailableError("it is slow today", code="slow")
+
+    monkeypatch.setattr(doors.ports.objects, "info", away)
+    await say(doors, offer("one", await put(doors)))
+
+    async def later() -> Document | None:
+        jobs = await doors.ports.documents.find("jobs", {"kind": "take_in", "state": "ready"})
+        return next((job for job in jobs if job.body["errors"]), None)
+
+    job = await until(later)
+    assert job.body["errors"][-1]["code"] == "waits"
+    assert job.body["resting_until"] == job.body["not_before"] > job.body["submitted_at"]
+
+
 async def test_another_offer_under_an_id_that_was_used_is_refused(doors: Doors) -> None:
     await say(doors, offer("one", await put(doors)))
     await items(doors, 1)

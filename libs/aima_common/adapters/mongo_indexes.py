@@ -35,6 +35,9 @@ FORMER: Mapping[str, tuple[tuple[str, ...], ...]] = {
         *((field, "state") for field in ("analyzer", "kind", "lane", "machine", "priority", "run")),
         ("kind", "state", "priority", "submitted_at", "id", "machine", "lane"),
         ("kind", "state", "priority", "tenant", "submitted_at", "id"),
+        ("kind", "state", "machine", "priority", "submitted_at", "id", "lane"),
+        ("kind", "state", "machine", "priority", "tenant", "submitted_at", "id"),
+        ("kind", "state", "machine", "priority", "deadline", "id"),
     ),
 }
 """By collection, the fields of what was asked for by versions that kept no register, as it begins. Nothing is added."""

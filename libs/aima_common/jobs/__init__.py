@@ -16,6 +16,7 @@ from aima_common.jobs.ledger import (
     attempt,
     errors_of,
     new_job,
+    rest_until,
 )
 from aima_common.jobs.runner import Done, JobRunner
 
@@ -35,4 +36,5 @@ __all__ = [
     "attempt",
     "errors_of",
     "new_job",
+    "rest_until",
 ]

@@ -1,5 +1,6 @@
 """The transitions of a job: every one a compare-and-set on (id, state, epoch) by the store's clock."""
 
+import asyncio
 import datetime
 import random
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,14 @@ the job would wait for as long as the clock was set back by."""
 INHERITED_AT_A_TIME = 1000
 """So many jobs of earlier processes are read at a time when they are freed; all of them are, however many there are."""
 
-AFRESH: Mapping[str, Any] = {"attempts": 0, "interruptions": 0, "away_since": None}
+OVERDUE_SECONDS = 1.0
+"""A job that may start for this long, and that nobody has taken, is told to rest no more: there is a crowd. As a rule
+it has begun by then, and nothing has to be written."""
+
+ROUSED_AT_A_TIME = 500
+"""So many jobs are told to rest no more in one go."""
+
+AFRESH: Mapping[str, Any] = {"attempts": 0, "interruptions": 0, "away_since": None, "resting_until": None}
 """What is set when a job that had ended is begun again: nothing of what went before counts against it."""
 
 
@@ -79,6 +87,14 @@ def new_job(
         "result": None,
     }
     return Insert(identity, tenant, state, {**common, **body})
+
+
+def rest_until(start: datetime.datetime) -> Mapping[str, Any]:
+    """Give the fields of a job that may not start before a time of the store, at most `LONGEST_PAUSE_SECONDS` from now.
+
+    `not_before` decides whether it may start; as long as it says `resting_until` it stands behind all that may.
+    """
+    return {"not_before": start.isoformat(), "resting_until": start.isoformat()}
 
 
 @dataclass
@@ -190,7 +206,7 @@ class Ledger:
 
     async def _among(self, kind: JobKind, where: Mapping[str, Any], limit: int) -> Sequence[Document]:
         wanted = {"kind": kind.value, "state": "ready", **where}
-        order = ["priority", "submitted_at"]
+        order = ["priority", "resting_until", "submitted_at"]
         found = await self._documents.find(COLLECTION, wanted, order=order, limit=limit + 1)
         if len(found) <= limit:
             return found
@@ -211,7 +227,9 @@ class Ledger:
             job.id,
             expect=Expect(state="ready", version=job.version),
             change=Change(
-                state="leased", set={"claimed_at": now.isoformat(), "finished_at": None}, add={"attempts": 1}
+                state="leased",
+                set={"claimed_at": now.isoformat(), "finished_at": None, "resting_until": None},
+                add={"attempts": 1},
             ),
             lease=Lease(self._holder, LEASE_SECONDS),
         )
@@ -259,12 +277,12 @@ class Ledger:
         verdict, pause = after_failure(held.body["attempts"], failure, self._rng), LONGEST_PAUSE_SECONDS
         now = await self._time.now()
         error = {"at": now.isoformat(), "code": failure.code, "reason": failure.reason[:500], "epoch": held.epoch}
+        again = now + datetime.timedelta(seconds=min(verdict.delay_seconds, pause))
         fields = {
             "errors": [*errors_of(held.document), error][-KEPT_ERRORS:],
-            "not_before": (now + datetime.timedelta(seconds=min(verdict.delay_seconds, pause))).isoformat(),
             "machine": None,
             # The next attempt has not begun.
-            **({"claimed_at": None} if verdict.state == "ready" else {}),
+            **({"claimed_at": None, **rest_until(again)} if verdict.state == "ready" else {}),
             # Any other end of an attempt shows that the servers were there.
             "away_since": (held.body.get("away_since") or now.isoformat()) if failure.by_server else None,
         }
@@ -322,6 +340,27 @@ class Ledger:
         expired = await self._documents.find(COLLECTION, {"state": "leased"}, lease_expired=True)
         freed = [await self._free(job, Expect(state="leased", epoch=job.epoch, lease_expired=True)) for job in expired]
         return [job for job in freed if job]
+
+    async def rouse(self) -> int:
+        """Let jobs of any kind stand among the others again whose rest has been over for a while; return how many.
+
+        Whoever looks at a crowd does not see them before that. Nobody may start any earlier or later by this.
+        """
+        now = await self._time.now()
+        over = Range(at_least="", below=(now - datetime.timedelta(seconds=OVERDUE_SECONDS)).isoformat())
+        # It was planned before the clock was set back, or is no time at all.
+        absurd = Range(at_least=(now + datetime.timedelta(seconds=LONGEST_PAUSE_SECONDS)).isoformat())
+        roused = 0
+        for until in (over, absurd):
+            resting = {"machine": None, "state": "ready", "resting_until": until}
+            jobs = await self._documents.find(COLLECTION, resting, order=["resting_until"], limit=ROUSED_AT_A_TIME)
+            roused += sum(await asyncio.gather(*map(self._rouse, jobs)))
+        return roused
+
+    async def _rouse(self, job: Document) -> bool:
+        # As it was read: it may have begun meanwhile, failed, and rest again.
+        expect, change = Expect(state="ready", version=job.version), Change(set={"resting_until": None})
+        return (await self._documents.transition(COLLECTION, job.id, expect=expect, change=change)).applied
 
     async def inherit(self) -> list[Document]:
         """Free the jobs of earlier processes on this store; only for the one process that owns the store alone.

@@ -2,7 +2,8 @@
 
 Of a class that is crowded three views are taken, each the beginning of an index: who has waited for longest, whose
 deadline is nearest, and the oldest of every tenant. So a tenant with a million jobs hides neither another tenant nor a
-deadline.
+deadline. Jobs that rest, because they failed and are tried again later, come behind all others, whose rest ends first
+before the others: a thousand that wait for a server hide nobody who can start.
 """
 
 import math
@@ -53,7 +54,7 @@ class Window:
 
     async def look(self) -> Sequence[Document]:
         """Read jobs, in no order: all there are, or of each class so many and those of the other views."""
-        found = await self._find(self._wanted, ["priority", "submitted_at"], self._most + 1)
+        found = await self._find(self._wanted, ["priority", "resting_until", "submitted_at"], self._most + 1)
         self.crowded = len(found) > self._most
         if not self.crowded:
             return found
@@ -66,11 +67,13 @@ class Window:
 
     async def _of_class(self, priority: Priority) -> Sequence[Document]:
         of_class = {**self._wanted, "priority": priority.value}
-        oldest = await self._find(of_class, ["submitted_at"], self._most)
+        oldest = await self._find(of_class, ["resting_until", "submitted_at"], self._most)
         if len(oldest) < self._most:
             return oldest
-        nearest = await self._find({**of_class, "deadline": Range(at_least="")}, ["deadline"], NEAREST)
-        return [*oldest, *nearest, *await self._of_tenants(priority, of_class, {job.tenant for job in oldest})]
+        # Some of these rest only where all others of the class are among them.
+        awake = {**of_class, "resting_until": None}
+        nearest = await self._find({**awake, "deadline": Range(at_least="")}, ["deadline"], NEAREST)
+        return [*oldest, *nearest, *await self._of_tenants(priority, awake, {job.tenant for job in oldest})]
 
     async def _of_tenants(
         self, priority: Priority, of_class: Mapping[str, Any], seen: Container[str]

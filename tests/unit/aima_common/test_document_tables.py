@@ -34,8 +34,9 @@ def plan(c: sqlite3.Connection, collection: str, where: Mapping[str, Any], order
 
 
 READY = {"kind": "analyse", "state": "ready"}
-AGE = ["priority", "submitted_at"]
+AGE = ["priority", "resting_until", "submitted_at"]
 CROWDED = {"machine": None, "priority": "batch"}
+AWAKE = {**CROWDED, "resting_until": None}
 
 
 @pytest.mark.parametrize(
@@ -43,11 +44,11 @@ CROWDED = {"machine": None, "priority": "batch"}
     [
         ({"machine": None}, AGE, "ordered_0"),
         ({"machine": "m", "lane": ["video", "image"]}, AGE, "ordered_0"),
-        (CROWDED, ["submitted_at"], "ordered_0"),  # also what a gateway asks for, to see how far behind the work is
-        ({**CROWDED, "tenant": Range(at_least="")}, ["tenant", "submitted_at"], "ordered_1"),
-        ({**CROWDED, "tenant": "one"}, ["submitted_at"], "ordered_1"),
-        ({**CROWDED, "tenant": Range(at_least="a", below="b")}, ["tenant", "submitted_at"], "ordered_1"),
-        ({**CROWDED, "deadline": Range(at_least="")}, ["deadline"], "some_0"),
+        (CROWDED, AGE[1:], "ordered_0"),  # also what a gateway asks for, to see how far behind the work is
+        ({**AWAKE, "tenant": Range(at_least="")}, ["tenant", "submitted_at"], "ordered_1"),
+        ({**AWAKE, "tenant": "one"}, ["submitted_at"], "ordered_1"),
+        ({**AWAKE, "tenant": Range(at_least="a", below="b")}, ["tenant", "submitted_at"], "ordered_1"),
+        ({**AWAKE, "deadline": Range(at_least="")}, ["deadline"], "some_0"),
     ],
 )
 def test_ready_jobs_are_found_in_their_order_without_looking_at_all_of_them(
@@ -58,6 +59,21 @@ def test_ready_jobs_are_found_in_their_order_without_looking_at_all_of_them(
     assert all(f"{column}=?" in found or f"{column}>?" in found for column in columns_of(where))
     assert SORTS not in found
     assert SORTS in plan(fresh, "jobs", {**READY, **where}, ["finished_at"])
+
+
+@pytest.mark.parametrize(
+    ("until", "bounds"),
+    [
+        (Range(at_least="", below="b"), "f_resting_until>? AND f_resting_until<?"),
+        (Range(at_least="a"), "f_resting_until>?"),
+    ],
+)
+def test_whose_rest_is_over_is_looked_up_among_however_many_rest(
+    fresh: sqlite3.Connection, until: Range, bounds: str
+) -> None:
+    found = plan(fresh, "jobs", {"machine": None, "state": "ready", "resting_until": until}, ["resting_until"])
+    assert f"INDEX d_jobs_some_1 (f_machine=? AND state=? AND {bounds})" in found
+    assert SORTS not in found
 
 
 def columns_of(where: Mapping[str, Any]) -> list[str]:

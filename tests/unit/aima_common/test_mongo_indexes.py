@@ -9,6 +9,8 @@ from aima_common.ports.documents import Range, Where
 
 READY: Where = {"kind": "analyse", "state": "ready", "machine": None}
 BATCH: Where = {**READY, "priority": "batch"}
+AWAKE: Where = {**BATCH, "resting_until": None}
+RESTING: Where = {"machine": None, "state": "ready", "resting_until": Range(at_least="", below="b")}
 
 
 def follows(key: list[str], where: Where, order: list[str]) -> bool:
@@ -22,10 +24,11 @@ def follows(key: list[str], where: Where, order: list[str]) -> bool:
 @pytest.mark.parametrize(
     ("where", "order"),
     [
-        (READY, ["priority", "submitted_at"]),
-        (BATCH, ["submitted_at"]),
-        ({**BATCH, "tenant": Range(at_least="")}, ["tenant", "submitted_at"]),
-        ({**BATCH, "deadline": Range(at_least="")}, ["deadline"]),
+        (READY, ["priority", "resting_until", "submitted_at"]),
+        (BATCH, ["resting_until", "submitted_at"]),
+        ({**AWAKE, "tenant": Range(at_least="")}, ["tenant", "submitted_at"]),
+        ({**AWAKE, "deadline": Range(at_least="")}, ["deadline"]),
+        (RESTING, ["resting_until"]),
     ],
 )
 def test_every_view_of_the_jobs_that_wait_has_an_index_in_its_order(where: Where, order: list[str]) -> None:
@@ -34,8 +37,9 @@ def test_every_view_of_the_jobs_that_wait_has_an_index_in_its_order(where: Where
     assert not any(follows(key, where, ["finished_at"]) for key in made), "the control"
 
 
-def test_deadlines_are_indexed_where_there_are_any_and_asked_for_as_the_index_has_them() -> None:
-    [partial] = [one for one in indexes(BY_NAME["jobs"]) if "partialFilterExpression" in one]
-    assert partial["partialFilterExpression"] == {"body.deadline": {"$gte": ""}}
-    asked = matching({**BATCH, "deadline": Range(at_least="")})
+def test_deadlines_and_rests_are_indexed_where_there_are_any_and_asked_for_as_the_index_has_them() -> None:
+    partial = [one["partialFilterExpression"] for one in indexes(BY_NAME["jobs"]) if "partialFilterExpression" in one]
+    assert partial == [{"body.deadline": {"$gte": ""}}, {"body.resting_until": {"$gte": ""}}]
+    asked = matching({**AWAKE, "deadline": Range(at_least="")})
     assert {"body.deadline": {"$gte": ""}} in asked["$and"]
+    assert {"body.resting_until": {"$gte": "", "$lt": "b"}} in matching(RESTING)["$and"]
