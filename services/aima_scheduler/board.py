@@ -14,9 +14,11 @@ from aima_common.contracts.media import Confidentiality, Priority
 from aima_scheduler import reading
 from aima_scheduler.deciders.engine import Engine, Settings, Unschedulable
 from aima_scheduler.deciders.explain import placement_reason
-from aima_scheduler.deciders.model import Job, Machine, Placement, Shape, Slot
-from aima_scheduler.deciders.preemption import Preempt
-from aima_scheduler.deciders.reservation import Running, slot_on
+from aima_scheduler.deciders.model import Job, Machine, Placement, Shape, Slot, expected_seconds
+from aima_scheduler.deciders.preemption import Preempt, free_room
+from aima_scheduler.deciders.queue import place_of
+from aima_scheduler.deciders.reservation import Reservation, Running, slot_on
+from aima_scheduler.deciders.rooms import Room, could_run, fits, usable_gpus
 from aima_scheduler.reading import NonsenseError
 
 QUEUE_AHEAD = 2
@@ -31,7 +33,8 @@ REMEMBERED_RUNS = 50
 EXPLAINED_MACHINES = 64
 """With more machines than so many it is not written down with every job why it went where it went."""
 
-NOTHING = Shape(0, 0)
+MOST_LEARNED = 100
+"""Of so many jobs that ended since the last look, at most, it is read how long they took: more would say the same."""
 
 Read = TypeVar("Read")
 
@@ -43,6 +46,7 @@ class Facts:
     id: str
     tenant: str
     body: Mapping[str, Any]
+    state: str = ""
 
 
 Decided = Placement | Unschedulable | Preempt
@@ -53,21 +57,27 @@ Nonsense = Mapping[str, str]
 
 @dataclass
 class Paces:
-    """How long jobs take, learned from those that ended."""
+    """How long jobs take, learned from those that ended.
+
+    Where none of a kind was ever done, those that failed for good say for how long such a job has its room; where some
+    were, they say nothing: a job that failed at once is not a short one.
+    """
 
     _seconds: dict[str, deque[float]] = field(default_factory=dict)
+    _failed: dict[str, deque[float]] = field(default_factory=dict)
 
-    def learn(self, kind: str, seconds: float) -> None:
-        """Count a job that ended."""
-        self._seconds.setdefault(kind, deque(maxlen=REMEMBERED_RUNS)).append(max(0.0, seconds))
+    def learn(self, kind: str, seconds: float, *, failed: bool = False) -> None:
+        """Count a job that is done, or that failed for good."""
+        known = self._failed if failed else self._seconds
+        known.setdefault(kind, deque(maxlen=REMEMBERED_RUNS)).append(max(0.0, seconds))
 
     def copy(self) -> "Paces":
         """Make another that knows the same, for other threads."""
-        return Paces({kind: deque(known, maxlen=REMEMBERED_RUNS) for kind, known in self._seconds.items()})
+        return Paces(_copied(self._seconds), _copied(self._failed))
 
     def expected(self, kind: str) -> tuple[float, float] | None:
         """Give the mean, and what nine of ten do not exceed, s; None while nothing is known."""
-        known = sorted(self._seconds.get(kind, ()))
+        known = sorted(self._seconds.get(kind) or self._failed.get(kind) or ())
         if not known:
             return None
         return sum(known) / len(known), known[math.ceil(0.9 * len(known)) - 1]
@@ -81,9 +91,9 @@ class Board:
         self.paces = Paces()
         self._machines: dict[str, Machine] = {}
         self._beyond: dict[str, str] = {}
-        """Jobs that exceed the cores of a machine, with the machine."""
-        self._claimed: dict[str, tuple[str, float]] = {}
-        """Jobs that are worked on: by which analyzer, and since when."""
+        """Jobs that take less of a machine than they need, with the machine: it has no more."""
+        self._claimed: dict[str, float] = {}
+        """Jobs that are worked on, and since when."""
         self._doubted: dict[str, Machine] = {}
         """Machines that say nonsense now, as they were when they were understood last."""
         self._on_machines: dict[str, Facts] = {}
@@ -121,20 +131,21 @@ class Board:
 
     def set_running(self, found: Sequence[Facts], now: float) -> Nonsense:
         """Have these jobs on their machines, and no others; tell of those that say nonsense, and take no room."""
-        known = {one.id for one in found}
-        for name in [name for name in self.engine.running if name not in known]:
-            self._ended(name, now)
+        on = {one.id: one.body.get("machine") for one in found}
+        for name, known in list(self.engine.running.items()):
+            # Who is elsewhere by now failed here, or was taken back, and another scheduler placed it meanwhile.
+            if on.get(name) != known.slots[0].machine:
+                self._ended(name, now)
         here = [one for one in found if one.body.get("machine") in self._machines]
         self._on_machines = {one.id: one for one in here}
-        jobs, nonsense = sorted_out([one for one in here if one.id not in self.engine.running], self.job_of)
+        anew = [one for one in here if one.id not in self.engine.running or one.id in self._beyond]
+        jobs, nonsense = sorted_out(anew, self.job_of)
         began, unclear = sorted_out(here, _claimed_at)
         # Who cannot wait comes last: that is who exceeds the cores where there are more than a machine has.
         for one in sorted(here, key=lambda one: one.body.get("priority") in INTERACTIVE):
             if one.id in jobs:
-                self.engine.withdraw(one.id)
-                self._adopt(jobs[one.id], one, began.get(one.id))
-            if (since := began.get(one.id)) is not None:
-                self._claimed[one.id] = str(one.body.get("analyzer")), since
+                self._adopt(jobs[one.id], one, began.get(one.id), now)
+        self._claimed = {name: since for name, since in began.items() if since is not None}
         return {**unclear, **nonsense}
 
     def set_waiting(self, found: Sequence[Facts], now: float = math.inf) -> Nonsense:
@@ -149,19 +160,35 @@ class Board:
             before = self.engine.waiting.get(name)
             if before is None:
                 self.engine.submit(job if job.queued_at <= now else replace(job, queued_at=now))
-            elif (before.priority, before.deadline, before.shape) != (job.priority, job.deadline, job.shape):
+            elif _differ(before, job):
                 self.engine.change(job)
         return nonsense
+
+    def gone(self, found: Iterable[Facts]) -> list[str]:
+        """Name jobs that have ended, or left their machines, where these are all that are on machines now."""
+        here = {one.id for one in found}
+        names = [name for name in self.engine.running if name not in here]
+        # Some from everywhere: those that began first took longest.
+        return names[:: math.ceil(len(names) / MOST_LEARNED) or 1]
+
+    def learn(self, found: Iterable[Facts]) -> None:
+        """Learn how long jobs take from what the store says of those that are gone, by its own clock.
+
+        Who was cancelled, gave way, was given back or lost its holder says nothing of that, nor does who gave up on a
+        server that was away.
+        """
+        for one in found:
+            failed = one.state == "dead" and not one.body.get("away_since")
+            if one.state == "done" or failed:
+                began, ended = _time(one.body, "claimed_at"), _time(one.body, "finished_at")
+                if began is not None and ended is not None:
+                    self.paces.learn(str(one.body.get("analyzer")), ended - began, failed=failed)
 
     def decide(self, now: float) -> list[Decided]:
         """Say what goes where, and who gives way; whoever cannot carry that out says so with `undo`."""
         decisions: list[Decided] = [*self.engine.decide(now), *self._beyond_the_cores(now)]
         # Last, so that nobody gives way to whom beside the cores there is room for.
-        preempts = self.engine.preempt(now, self._lost)
-        for name in [name for one in preempts for name in one.victims]:
-            # How long it would have taken is not learned from how long it ran.
-            self._claimed.pop(name, None)
-        return [*decisions, *preempts]
+        return [*decisions, *self.engine.preempt(now, self._lost)]
 
     def reason(self, placement: Placement) -> str | None:
         """Say why a job went where it goes, just after that was decided; on a large fleet nobody counts the others."""
@@ -201,17 +228,41 @@ class Board:
         locations = allowed_locations(str(body.get("confidentiality", "")))
         return reading.shape(body, most if most > 0 else None, locations)
 
-    def _adopt(self, job: Job, facts: Facts, claimed_at: float | None) -> None:
-        began = claimed_at or placed_at(facts.body) or 0.0
-        machine = str(facts.body["machine"])
-        slot = self.engine.slot_for(job, machine)
-        if slot is not None:
-            self.engine.adopt(job, (slot,), began)
+    def _adopt(self, job: Job, facts: Facts, claimed_at: float | None, now: float) -> None:
+        machine, known = str(facts.body["machine"]), self.engine.running.get(job.id)
+        if known is None:
+            self.engine.withdraw(job.id)
+            self._take(job, job.shape, machine, claimed_at or placed_at(facts.body) or 0.0)
+        elif (more := self._more_for(job, known.job.shape, machine)) is not None:
+            self.engine.ended(job.id, now)
+            self._take(job, more, machine, known.started_at)
+
+    def _more_for(self, job: Job, less: Shape, machine: str) -> Shape | None:
+        """Tell what a job should take that took less than it needs, or None where there is no more than before.
+
+        Nobody else may be given it. The cores alone may stay exceeded, by one who cannot wait.
+        """
+        room = free_room(self.engine.fleet.machine(machine), self.engine.runs_on(machine))
+        cpu = less.cpu_milli if job.priority in INTERACTIVE else job.shape.cpu_milli
+        has_more = (
+            (less.cpu_milli < cpu and room.cpu_milli > 0)
+            or (less.memory_mib < job.shape.memory_mib and room.memory_mib > 0)
+            or (less.gpu_count < job.shape.gpu_count <= len(usable_gpus(room, job.shape)))
+        )
+        return replace(job.shape, cpu_milli=cpu) if has_more else None
+
+    def _take(self, job: Job, shape: Shape, machine: str, began: float) -> None:
+        """Count a job in with this shape, or with as much of it as there is: lest that be given to a third.
+
+        There is less than was thought on a machine that shrank, or where somebody could not wait.
+        """
+        slot = self.engine.slot_for(replace(job, shape=shape), machine)
+        if slot is None:
+            shape, slot = self._rest_for(shape, machine)
+        self.engine.adopt(replace(job, shape=shape), (slot,), began)
+        if shape == job.shape:
+            self._beyond.pop(job.id, None)
         else:
-            # There is less room than was thought: a machine that shrank, or somebody who could not wait. What there is
-            # is taken, lest it be given to a third.
-            rest = self._rest_for(job.shape, machine)
-            self.engine.adopt(replace(job, shape=rest[0]), (rest[1],), began)
             self._beyond[job.id] = machine
 
     def _rest_for(self, shape: Shape, machine: str) -> tuple[Shape, Slot]:
@@ -226,9 +277,6 @@ class Board:
     def _ended(self, name: str, now: float) -> None:
         self.engine.ended(name, now)
         self._beyond.pop(name, None)
-        if name in self._claimed:
-            analyzer, since = self._claimed.pop(name)
-            self.paces.learn(analyzer, now - since)
 
     def _lost(self, one: Running, now: float) -> float | None:
         """Tell how many seconds of work are lost when a job gives way: all since it was claimed, none before that.
@@ -238,30 +286,52 @@ class Board:
         facts = self._on_machines.get(one.job.id)
         if facts is None or facts.body.get("priority") != one.job.priority.value:
             return None
-        _, since = self._claimed.get(one.job.id, ("", now))
-        return max(0.0, now - since)
+        return max(0.0, now - self._claimed.get(one.job.id, now))
 
     def _beyond_the_cores(self, now: float) -> list[Placement | Unschedulable]:
-        """Let one who cannot wait exceed the cores of each machine, the most urgent first."""
+        """Let one who cannot wait exceed the cores of each machine, the most urgent first; its memory must be there."""
         placed: list[Placement | Unschedulable] = []
         waiting = [job for job in self.engine.waiting if job.priority in INTERACTIVE and not job.shape.gpu_count]
         score = self.engine.settings.ordering.score
+        names = sorted(self._machines) if waiting else []
+        nowhere = set[Shape]()
         for job in sorted(waiting, key=lambda job: (-score(job, now), job.queued_at, job.id)):
-            machine = self._with_room_beyond(job)
-            if machine is not None:
-                self.engine.withdraw(job.id)
-                self.engine.adopt(replace(job, shape=NOTHING), (Slot(machine),), now)
-                self._beyond[job.id] = machine
-                placed.append(Placement(job.id, (Slot(machine),)))
+            if job.shape in nowhere:
+                continue
+            machine = self._with_room_beyond(job, names, now)
+            if machine is None:
+                nowhere.add(job.shape)
+                continue
+            self.engine.withdraw(job.id)
+            self._take(job, replace(job.shape, cpu_milli=0), machine, now)
+            placed.append(Placement(job.id, (Slot(machine),)))
         return placed
 
-    def _with_room_beyond(self, job: Job) -> str | None:
-        taken = set(self._beyond.values())
-        for name, machine in sorted(self._machines.items()):
-            allowed = not job.shape.locations or machine.location in job.shape.locations
-            if name not in taken and allowed and machine.memory_mib >= job.shape.memory_mib:
+    def _with_room_beyond(self, job: Job, names: Sequence[str], now: float) -> str | None:
+        taken, bare = set(self._beyond.values()), replace(job.shape, cpu_milli=0)
+        held = {machine for one in self.engine.reservations for machine in one.machines}
+        others = [one for one in self.engine.reservations if one.job.id != job.id]
+        for name in names:
+            if name in taken or not could_run(self._machines[name], bare):
+                continue
+            if name in held:
+                # What is kept free there is taken by nobody: it is free for one who comes first, and the rest is asked.
+                room = free_room(self._machines[name], self.engine.runs_on(name))
+                here = [one for one in others if name in one.machines]
+                if fits(room, bare) and all(self._leaves_memory(job, room, one, name, now) for one in here):
+                    return name
+            elif fits(self.engine.fleet.free(name), bare):
                 return name
         return None
+
+    def _leaves_memory(self, job: Job, room: Room, kept: Reservation, machine: str, now: float) -> bool:
+        """Tell whether a start that is kept free for one who comes first still holds; its cores may be exceeded."""
+        ordering = self.engine.settings.ordering
+        if place_of(job, ordering, now) < place_of(kept.job, ordering, now) or now + expected_seconds(job) <= kept.at:
+            return True
+        ended = [one for one in self.engine.runs_on(machine) if one.ends_at(now) <= kept.at]
+        there = room.memory_mib - job.shape.memory_mib + sum(one.job.shape.memory_mib for one in ended)
+        return there >= kept.job.shape.memory_mib * kept.machines.count(machine)
 
 
 def machine_of(facts: Facts) -> Machine:
@@ -278,6 +348,27 @@ def placed_at(body: Mapping[str, Any]) -> float | None:
 def allowed_locations(confidentiality: str) -> tuple[str, ...]:
     """Tell where work may run: what is not public stays on one's own machines; absent or unknown is confidential."""
     return () if confidentiality == Confidentiality.PUBLIC else ("local",)
+
+
+def _differ(before: Job, job: Job) -> bool:
+    """Tell whether a job that waits is to be looked at as another one; that it is known how long it takes counts once.
+
+    Of what was submitted together much waits for long, and nothing may have been known when it came.
+    """
+    if before.estimate is None and job.estimate is not None:
+        return True
+    return (before.priority, before.deadline, before.shape) != (job.priority, job.deadline, job.shape)
+
+
+def _copied(known: Mapping[str, deque[float]]) -> dict[str, deque[float]]:
+    return {kind: deque(some, maxlen=REMEMBERED_RUNS) for kind, some in known.items()}
+
+
+def _time(body: Mapping[str, Any], field: str) -> float | None:
+    try:
+        return reading.seconds(body, field)
+    except NonsenseError:
+        return None
 
 
 def _claimed_at(facts: Facts) -> float | None:

@@ -22,6 +22,7 @@ from aima_scheduler.deciders import explain
 from aima_scheduler.deciders.engine import Settings, Unschedulable
 from aima_scheduler.deciders.model import Shortfall
 from aima_scheduler.deciders.preemption import Preempt
+from aima_scheduler.deciders.reservation import Reservation
 from aima_scheduler.preempting import Preempting, because
 
 IDLE_SECONDS = 0.5
@@ -49,6 +50,10 @@ EXPECTED_SECONDS = 3600.0
 """A machine that has been away for no longer is expected back: what can run on it only waits for it. To restart one, or
 a whole cluster, takes minutes; of one that is gone for good, people want to know within the hour."""
 
+LEAVING_SECONDS = 5.0
+"""So long whoever stops waits for the store to write what it had sent. Where that takes longer its lease runs out, and
+whoever takes over waits for it."""
+
 WRITTEN_AT_A_TIME = 32
 """So many placements are written to the store at a time."""
 
@@ -71,6 +76,10 @@ class Dispatcher:
         self._on_unschedulable = on_unschedulable
         self._leadership = Leadership(ports.documents, "placing", ledger.holder, ports.clock.monotonic)
         self._board = Board(rules)
+        self._term = 0
+        """The term of leadership in which the board was begun."""
+        self._writing: list[asyncio.Task[bool]] = []
+        """What was sent to the store last: it may be written though nobody waits for it any more."""
         self._preempting = Preempting(ports.documents, ledger)
         self._wake = asyncio.Event()
         self._picture: picture.Picture | None = None
@@ -99,8 +108,18 @@ class Dispatcher:
                     async with asyncio.timeout(IDLE_SECONDS):
                         await self._wake.wait()
         finally:
-            with contextlib.suppress(TransientError):
-                await asyncio.shield(self._leadership.give_up())
+            await asyncio.shield(self._leave())
+
+    async def _leave(self) -> None:
+        """Let another one lead at once, as soon as all that was sent to the store is written."""
+        if self._writing:
+            _, late = await asyncio.wait(self._writing, timeout=LEAVING_SECONDS)
+            for one in late:
+                one.cancel()
+            if late:
+                return
+        with contextlib.suppress(TransientError):
+            await self._leadership.give_up()
 
     async def place_all(self) -> int:
         """Place what fits, the most urgent first; return how many were placed.
@@ -114,12 +133,19 @@ class Dispatcher:
         await self._leave_the_silent(away)
         if not await self._has_something_to_do() or not await self._leadership.held():
             return 0
+        if self._term != self._leadership.term:
+            # Others have placed meanwhile: nothing is left of what it knew, and what ended was not seen to end.
+            self._term = self._leadership.term
+            self._begin_anew()
         waiting = await self._ledger.ready(JobKind.ANALYSE, limit=WINDOW)
         now = self._time()
         doubted = self._board.set_machines(map(_facts, machines), now)
         self._board.set_absent(_facts(one) for one in away if _is_expected(one, now))
         placed = await self._placed(machines)
-        self._doubt({**doubted, **self._board.set_running([_facts(job) for job in placed], now)})
+        running = [_facts(job) for job in placed]
+        if gone := self._board.gone(running):
+            self._board.learn(map(_facts, await self._documents.find("jobs", {"id": gone})))
+        self._doubt({**doubted, **self._board.set_running(running, now)})
         waiting = await self._without_nonsense(waiting, now)
         await self._preempting.recall(self._board.engine, waiting, now)
         return await self._carry_out(self._board.decide(now), {job.id: job for job in (*placed, *waiting)}, now)
@@ -135,7 +161,7 @@ class Dispatcher:
 
     async def explain(self, tenant: str, job_id: str) -> Mapping[str, Any] | None:
         """Tell why a job waits, or None where it does not; raise `TransientError` where another scheduler places."""
-        if not await self._leadership.held():
+        if not await self._leadership.held() or self._term != self._leadership.term:
             raise TransientError("another scheduler places, and knows", code="not_the_one_that_places")
         job = self._board.engine.waiting.get(job_id)
         if job is None or job.tenant != tenant:
@@ -170,10 +196,13 @@ class Dispatcher:
         )
         # Who may give way then depends on who comes; nobody plans by that.
         board = Board(replace(self._board.engine.settings, preemption=None))
-        board.engine.machines_absent(self._board.engine.absent)
         board.paces = self._board.paces.copy()
+        kept: Sequence[Reservation] = ()
+        if self._term == self._leadership.term:
+            board.engine.machines_absent(self._board.engine.absent)
+            kept = self._board.engine.reservations
         # Another thread plays the future through, and everybody else goes on meanwhile.
-        return await asyncio.to_thread(picture.draw, board, seen, self._board.engine.reservations, now)
+        return await asyncio.to_thread(picture.draw, board, seen, kept, now)
 
     def _time(self) -> float:
         """Tell the time, s since the epoch.
@@ -184,10 +213,14 @@ class Dispatcher:
         now = self._clock.now().timestamp()
         if now < self._looked_at - CLOCK_BACK_SECONDS:
             log.warning("clock_went_back", seconds=round(self._looked_at - now, 1))
-            before, self._board = self._board, Board(self._board.engine.settings)
-            self._board.paces = before.paces
+            self._begin_anew()
         self._looked_at = now
         return now
+
+    def _begin_anew(self) -> None:
+        """Forget everything but how long jobs take."""
+        before, self._board = self._board, Board(self._board.engine.settings)
+        self._board.paces = before.paces
 
     async def _without_nonsense(self, waiting: Sequence[Document], now: float) -> list[Document]:
         """Let jobs wait; set those aside for good whose documents say nonsense, each with its reason."""
@@ -213,13 +246,15 @@ class Dispatcher:
         placed = 0
         for first in range(0, len(decisions), WRITTEN_AT_A_TIME):
             some = decisions[first : first + WRITTEN_AT_A_TIME]
-            if not await self._leadership.confirmed():
-                # This process stood still for long, or a clock was set: another counts the same room as free by now.
+            if not await self._leadership.confirmed() or self._term != self._leadership.term:
+                # This process stood still for long, or a clock was set: another counts the same room as free by now, or
+                # has done so until it leads again.
                 for decision in decisions[first:]:
                     self._board.undo(decision.job, now)
                 break
-            steps = [self._carry_out_one(decision, jobs, now) for decision in some]
-            for outcome in await asyncio.gather(*steps, return_exceptions=True):
+            self._writing = [asyncio.create_task(self._carry_out_one(decision, jobs, now)) for decision in some]
+            # Who is told to stop meanwhile stops here, and what was sent is written all the same.
+            for outcome in await asyncio.shield(asyncio.gather(*self._writing, return_exceptions=True)):
                 if isinstance(outcome, BaseException):
                     raise outcome
                 placed += outcome
@@ -312,4 +347,4 @@ def _is_expected(machine: Document, now: float) -> bool:
 
 
 def _facts(document: Document) -> Facts:
-    return Facts(document.id, document.tenant, document.body)
+    return Facts(document.id, document.tenant, document.body, document.state)

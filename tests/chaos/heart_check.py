@@ -11,6 +11,7 @@ from aima_common.ports.documents import Document
 from aima_common.runtime.relay import relay_once
 from aima_scheduler.board import QUEUE_AHEAD
 from aima_scheduler.dispatch import Dispatcher
+from aima_scheduler.reading import MIB
 
 ENDED = ("done", "dead", "cancelled", "unschedulable")
 HUNG, DOUBLED = "had not ended", "was told"
@@ -61,6 +62,13 @@ async def allocation(ports: Ports, dispatcher: Dispatcher) -> list[str]:
             whole = 1000 * (machine.body["cpus"] + QUEUE_AHEAD)
             if free < 0 or free + taken != whole:
                 wrong.append(f"{machine.id} has {free} free and {taken} taken of {whole}")
+            taken = sum(one.job.shape.memory_mib for one in engine.runs_on(machine.id))
+            free, whole = engine.fleet.free(machine.id).memory_mib, machine.body["memory_bytes"] // MIB
+            if free < 0 or free + taken != whole:
+                wrong.append(f"{machine.id} has {free} MiB free and {taken} MiB taken of {whole} MiB")
+            here = [job for job in placed if job.body["machine"] == machine.id]
+            if (needed := sum(job.body["needs"]["memory_bytes"] for job in here) // MIB) != taken:
+                wrong.append(f"{machine.id} counts {taken} MiB as taken, and jobs that need {needed} MiB are there")
     return wrong
 
 
@@ -84,9 +92,11 @@ def beyond_capacity(jobs: Sequence[Document], machines: Sequence[Document]) -> l
         wanted = {job.id: min(most, float(job.body["needs"]["cpus"])) for job in here}
         cpus = sum(wanted.values()) - max((wanted[job.id] for job in here if _may_exceed(job)), default=0)
         gpus = sum(job.body["needs"]["gpus"] for job in here)
-        if cpus > machine.body["cpus"] + QUEUE_AHEAD or gpus > len(machine.body["gpus"]):
+        memory = sum(job.body["needs"]["memory_bytes"] for job in here)
+        too_much = memory > machine.body["memory_bytes"] or gpus > len(machine.body["gpus"])
+        if too_much or cpus > machine.body["cpus"] + QUEUE_AHEAD:
             names = sorted(job.id for job in here)
-            wrong.append(f"{machine.id} has {cpus} cores and {gpus} GPUs in use, by {names}")
+            wrong.append(f"{machine.id} has {cpus} cores, {gpus} GPUs and {memory} bytes in use, by {names}")
     return wrong
 
 

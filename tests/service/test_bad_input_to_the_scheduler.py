@@ -220,7 +220,8 @@ async def test_how_long_a_job_took_is_known_though_nothing_waits_when_it_ends(ya
     began = yard.stage.ports.clock.now().isoformat()
     await yard.documents.transition("jobs", "job", change=Change(state="leased", set={"claimed_at": began}))
     await yard.dispatcher.place_all()
-    await yard.documents.transition("jobs", "job", change=Change(state="done"))
+    ended = Change(state="done", set={"finished_at": yard.stage.ports.clock.now().isoformat()})
+    await yard.documents.transition("jobs", "job", change=ended)
     await yard.dispatcher.place_all()
     assert yard.dispatcher._board.paces.expected("kind") is not None
 

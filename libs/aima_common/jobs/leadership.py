@@ -32,6 +32,8 @@ class Leadership:
         self._confirmed_at: float | None = None
         self._settled_at = 0.0
         """When the writes of the one before are done, by the monotonic clock."""
+        self.term = 0
+        """How often this process has taken the lead: whatever it knew in an earlier term, others have changed since."""
 
     async def held(self) -> bool:
         """Take or keep the leadership; False while another process has it, or may still be writing.
@@ -83,6 +85,8 @@ class Leadership:
         taken_over = known.holder is not None and not mine
         expect = Expect(epoch=known.epoch, lease_expired=taken_over)
         done = await self._documents.transition(COLLECTION, self._name, expect=expect, lease=lease)
+        if done.applied and not mine:
+            self.term += 1
         if done.applied and taken_over:
             self._settled_at = self._monotonic() + SETTLING_SECONDS
         return done.applied

@@ -1,11 +1,12 @@
 """What the deciders know is what the store says, and what follows from it is placed on real machines."""
 
+import datetime
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from aima_scheduler.board import QUEUE_AHEAD, Board, Facts, Paces, allowed_locations
+from aima_scheduler.board import MOST_LEARNED, QUEUE_AHEAD, Board, Facts, Paces, allowed_locations
 from aima_scheduler.deciders.engine import Unschedulable
 from aima_scheduler.deciders.model import Placement
 from aima_scheduler.reading import MIB
@@ -97,6 +98,67 @@ def test_one_who_cannot_wait_exceeds_the_cores_and_no_second_one() -> None:
     assert set(placed(board, *urgent[1:])) == {"two", "film"}, "those that ended made room"
 
 
+@pytest.mark.parametrize("gib", [2, 1], ids=["no room", "control"])
+def test_who_exceeds_the_cores_does_not_exceed_the_memory(gib: int) -> None:
+    board = board_of(machine("m", cpus=2))
+    films = [job(f"film {n}", needs={"memory_bytes": 2 * GIB - (n == 0) * GIB}, machine="m") for n in range(4)]
+    board.set_running(films, 1.0)
+    assert board.engine.fleet.free("m").cpu_milli == 0
+    photo = job("photo", "high", needs={"memory_bytes": gib * GIB})
+    assert placed(board, photo, now=2.0) == ({} if gib == 2 else {"photo": "m"})
+    if gib == 2:
+        board.set_running(films[1:], 3.0)
+        assert placed(board, photo, now=3.0) == {"photo": "m"}, "as soon as it is there"
+
+
+def test_the_memory_of_who_exceeds_the_cores_is_nobody_elses() -> None:
+    board = board_of(machine("m", cpus=2))
+    films = [job(f"film {n}", machine="m") for n in range(2 + QUEUE_AHEAD)]
+    board.set_running(films, 1.0)
+    assert placed(board, job("photo", "high", needs={"memory_bytes": 3 * GIB})) == {"photo": "m"}
+    photo = job("photo", "high", needs={"memory_bytes": 3 * GIB}, machine="m")
+    board.set_running([photo], 2.0)
+    room = board.engine.fleet.free("m")
+    assert (room.cpu_milli, room.memory_mib * MIB) == (4000, 5 * GIB), "the cores alone are exceeded"
+    wide = job("wide", needs={"memory_bytes": 6 * GIB})
+    assert placed(board, wide) == {}
+    board.set_running([], 3.0)
+    assert placed(board, wide) == {"wide": "m"}, "control"
+
+
+@pytest.mark.parametrize(
+    ("first", "gib", "goes"),
+    [("critical", 2, False), ("critical", 1, True), ("normal", 2, True)],
+    ids=["in the way of who comes first", "beside it", "of who comes later"],
+)
+def test_who_exceeds_the_cores_leaves_the_memory_to_who_comes_first(first: str, gib: int, goes: bool) -> None:
+    board = board_of(machine("m", cpus=2))
+    board.paces.learn("faces", 100.0)
+    board.paces.learn("long", 1000.0)
+    films = [
+        job("film", needs={"cpus": 2, "memory_bytes": 6 * GIB}, machine="m", placed_at=1.0),
+        job("endless", needs={"cpus": 2, "memory_bytes": 0}, machine="m", placed_at=1.0, analyzer="long"),
+    ]
+    board.set_running(films, 1.0)
+    large = job("large", first, needs={"memory_bytes": 7 * GIB})
+    assert placed(board, large, now=2.0) == {}
+    assert [(kept.job.id, kept.at) for kept in board.engine.reservations] == [("large", 101.0)]
+    photo = job("photo", "high", needs={"cpus": 2, "memory_bytes": gib * GIB}, analyzer="long")
+    assert placed(board, large, photo, now=3.0) == ({"photo": "m"} if goes else {})
+
+
+def test_what_took_less_than_it_needs_takes_the_rest_as_soon_as_it_is_there() -> None:
+    board = board_of(machine("m", cpus=2, gpus=[{"memory_bytes": GIB}]))
+    first = job("a", needs={"cpus": 4, "memory_bytes": 6 * GIB, "gpus": 1}, machine="m")
+    late = job("b", needs={"cpus": 2, "memory_bytes": 4 * GIB, "gpus": 1}, machine="m")
+    board.set_running([first, late], 1.0)
+    assert board.engine.running["b"].job.shape.memory_mib * MIB == 2 * GIB
+    board.set_running([late], 2.0)
+    room = board.engine.fleet.free("m")
+    assert (room.cpu_milli, room.memory_mib * MIB, room.gpus[0].milli) == (2000, 4 * GIB, 0)
+    assert placed(board, job("gpu", needs={"gpus": 1}), job("c"), job("d")) == {"c": "m", "d": "m"}
+
+
 def test_what_could_not_be_carried_out_is_taken_back() -> None:
     board = board_of(machine("m", cpus=1))
     jobs = [job(f"j{number}") for number in range(4)]
@@ -148,13 +210,86 @@ def test_a_change_of_urgency_changes_places() -> None:
     assert placed(board, job("a"), job("b", deadline="1970-01-01T00:05:00+00:00"), now=12.0) == {"b": "m"}
 
 
-def test_durations_are_learned_from_what_was_claimed_and_ended() -> None:
+def at(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
+
+
+def ended(name: str, state: str, began: float | None = 10.0, end: float | None = 30.0, **more: Any) -> Facts:
+    times: dict[str, Any] = {
+        "claimed_at": None if began is None else at(began),
+        "finished_at": None if end is None else at(end),
+    }
+    return replace(job(name, machine="m", **times, **more), state=state)
+
+
+def test_durations_are_learned_from_what_is_done_by_the_times_of_the_store() -> None:
     board = board_of(machine("m", cpus=4))
-    claimed = "1970-01-01T00:00:10+00:00"
-    board.set_running([job("a", machine="m", claimed_at=claimed)], 11.0)
-    assert board.job_of(job("b")).estimate is None
-    board.set_running([], 30.0)
+    board.set_running([job("a", machine="m", claimed_at=at(10))], 11.0)
+    assert board.gone([]) == ["a"]
+    board.learn([ended("a", "done")])
+    board.set_running([], 500.0)
     assert (board.job_of(job("b")).estimate, board.job_of(job("b", analyzer="text")).estimate) == (20.0, None)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        ended("a", "cancelled", end=None),
+        ended("a", "leased", end=None),
+        ended("a", "ready", began=None, end=None),
+        ended("a", "dead", began=10.0, end=None),
+        ended("a", "dead", away_since=at(5)),
+        ended("a", "done", began=None),
+    ],
+    ids=["cancelled", "its machine is silent", "given back, gave way or failed", "lost its holder", "no server", "?"],
+)
+def test_what_ended_before_its_time_teaches_no_duration(what: Facts) -> None:
+    board = board_of(machine("m"))
+    board.set_running([job("a", machine="m", claimed_at=at(10))], 11.0)
+    board.learn([what])
+    board.set_running([], 30.0)
+    assert board.job_of(job("b")).estimate is None
+    board.learn([ended("b", "done")])
+    assert board.job_of(job("b")).estimate == 20.0, "control"
+
+
+def test_where_nothing_was_ever_done_what_failed_for_good_says_for_how_long_it_has_its_room() -> None:
+    board = board_of(machine("m"))
+    board.learn([ended("a", "dead", end=3610.0), ended("b", "dead", end=3610.0)])
+    assert board.job_of(job("c")).estimate == 3600.0
+    assert board.paces.copy().expected("faces") == (3600.0, 3600.0)
+    board.learn([ended("c", "done", end=15.0)])
+    assert board.job_of(job("d")).estimate == 5.0, "what is done knows better"
+
+
+def test_of_many_that_ended_at_once_some_from_everywhere_are_read() -> None:
+    board = board_of(machine("m", cpus=4 * MOST_LEARNED))
+    board.set_running([job(f"j{number:04}", machine="m") for number in range(3 * MOST_LEARNED)], 1.0)
+    names = board.gone([])
+    assert (len(names), names[0], names[-1]) == (MOST_LEARNED, "j0000", f"j{3 * MOST_LEARNED - 3:04}")
+    assert board.gone([job(f"j{number:04}", machine="m") for number in range(1, 3 * MOST_LEARNED)]) == ["j0000"]
+
+
+def test_who_waits_is_expected_to_take_what_became_known_meanwhile() -> None:
+    board = board_of(machine("m", cpus=1))
+    board.set_running([job(f"r{number}", machine="m") for number in range(1 + QUEUE_AHEAD)], 1.0)
+    assert placed(board, job("waits")) == {}
+    board.learn([ended("a", "done")])
+    assert placed(board, job("waits")) == {}
+    waits = board.engine.waiting.get("waits")
+    assert waits is not None
+    assert waits.estimate == 20.0
+
+
+def test_a_job_that_another_scheduler_placed_elsewhere_takes_room_there_and_not_where_it_was() -> None:
+    board = board_of(machine("m1", cpus=1), machine("m2", cpus=1))
+    here = [job(f"r{number}", machine="m1") for number in range(1 + QUEUE_AHEAD)]
+    board.set_running(here, 1.0)
+    moved = [*here[1:], replace(here[0], body={**here[0].body, "machine": "m2"})]
+    board.set_running(moved, 2.0)
+    assert [one.job.id for one in board.engine.runs_on("m2")] == [here[0].id]
+    names = [f"w{number}" for number in range(9)]
+    assert sorted(placed(board, *map(job, names)).values()) == ["m1", *["m2"] * QUEUE_AHEAD]
 
 
 def test_of_many_durations_the_mean_and_what_nine_of_ten_do_not_exceed_are_told() -> None:
