@@ -1,8 +1,9 @@
 """The life of a run: planned from what is prepared, counted, ended, cancelled, taken up again."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from aima_common.abreast import abreast
 from aima_common.collections import RUN_TERMINAL
 from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
@@ -11,11 +12,21 @@ from aima_common.contracts.telling import tell
 from aima_common.errors import TransientError
 from aima_common.ids import job_id
 from aima_common.jobs import AFRESH, JobKind, Ledger, attempt, errors_of, new_job
+from aima_common.pages import every
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
 from aima_scheduler import domain
+from aima_scheduler.waiting import by_id, chunks
 
 RUN_OPEN = ("accepted", "preparing", "analysing", "fusing")
+
+JOB_OPEN = ("ready", "leased", "parked")
+
+MOST_RUNS = 100_000
+"""More than any number of pipelines makes of the media of one query."""
+
+MOST_JOBS = 5000
+"""So many jobs are read at once."""
 
 REVIVABLE = ("cancelled", "failed", "erased")
 """Ends that are no verdict on the medium: uploaded again, it is analysed after all."""
@@ -40,16 +51,22 @@ class Runs:
 
     async def of_medium(self, medium: str) -> Sequence[Document]:
         """Read the runs of a medium."""
-        return await self._documents.find("runs", {"medium": medium})
+        return await self.of_media([medium])
+
+    async def of_media(self, media: Iterable[str]) -> list[Document]:
+        """Read the runs of these media."""
+        wanted = chunks(media)
+        return [run for some in wanted for run in await self._documents.find("runs", {"medium": some}, limit=MOST_RUNS)]
 
     async def reconcile(self, identity: str, cause: str) -> None:
         """Bring a run up to what is prepared: idempotent, whatever led here and however often."""
         run = await self._documents.load("runs", identity)
         if run is None or run.state in RUN_TERMINAL:
             return
-        for job in await self._jobs_of(run, ("cancelled",)):
-            # The run is open, so somebody wants it again.
-            await self._make_ready(job)
+        async for cancelled in self.jobs_of([run], ("cancelled",)):
+            # The run is open, so somebody wants it again, and perhaps otherwise than before.
+            await abreast(self._make_ready, cancelled)
+            await self.settle([run.id] if cancelled else [])
         prepared = await self._documents.load("preparations", run.body["medium"])
         if prepared is None:
             return
@@ -94,26 +111,27 @@ class Runs:
         fields = {"reason": dict(reason) if reason else None, "ended_at": self._clock.now().isoformat()}
         await self._move(run, state, fields, cause, [], inbox=f"end-{cause}")
 
-    async def cancel(self, run: Document, reason: str, cause: str) -> None:
-        """Stop a run and its jobs; what was found so far stays."""
+    async def cancel(self, media: Sequence[str], reason: str, cause: str) -> None:
+        """Stop the runs of these media and their jobs; what was found so far stays."""
         told = {
             "code": "cancelled",
             "reason": reason or "cancelled on request",
             "remedy": "upload it again to analyse it",
         }
-        await self.end(run.id, "cancelled", told, cause)
-        # The jobs are looked at even when the run had ended before: a crash may lie between the two.
-        after = await self._documents.load("runs", run.id)
-        if after is not None and after.state == "cancelled":
-            for job in await self._jobs_of(run, ("ready", "leased", "parked")):
-                await self._ledger.cancel(job)
+        runs = await self.of_media(media)
+        going_on = [run.id for run in runs if run.state not in RUN_TERMINAL]
+        await abreast(lambda run: self.end(run, "cancelled", told, cause), going_on)
+        # The jobs are looked at even when a run had ended before: a crash may lie between the two.
+        after = (await by_id(self._documents, "runs", [run.id for run in runs])).values()
+        async for jobs in self.jobs_of([run for run in after if run.state == "cancelled"], JOB_OPEN):
+            await abreast(self._ledger.cancel, jobs)
 
     async def revive(self, run: Document, cause: str, states: Sequence[str] = REVIVABLE) -> None:
         """Take up again a run that ended in one of these states: somebody wants the medium after all.
 
         Its jobs follow in `reconcile`. A part that was given up stays known to be missing.
         """
-        ended = await self._jobs_of(run, ("done", "dead", "unschedulable"))
+        ended = [job async for jobs in self.jobs_of([run], ("done", "dead", "unschedulable")) for job in jobs]
         done = sum(job.body["kind"] == JobKind.ANALYSE for job in ended)
         change = Change(state="accepted", set={"reason": None, "parts_total": None, "parts_done": done})
         outcome = await self._documents.transition(
@@ -140,35 +158,75 @@ class Runs:
         """Tell that a run has ended to those who asked for it only now."""
         await self._move(run, run.state, {}, cause, [], inbox=cause)
 
-    async def join(self, run: Document, wish: domain.Demand, cause: str) -> None:
+    async def join(self, run: Document, wish: domain.Demand) -> None:
         """Note that an open run is wanted once more; what is stricter or more urgent counts."""
-        await self.set_demand(run, domain.demand([run.body, wish.body()]), cause)
+        await self.set_demand(run, domain.demand([run.body, wish.body()]))
+        await self.settle([run.id])
 
-    async def set_demand(self, run: Document, demand: domain.Demand, cause: str) -> None:
-        """Give an open run and its jobs what is wanted of it, once per cause; a run that has ended has no such jobs."""
-        fields = demand.body()
-        await self._documents.transition("runs", run.id, change=Change(set=fields), inbox=cause)
-        # The jobs are looked at even when the run was changed before: a crash may lie between the two.
-        now = await self._documents.load("runs", run.id)
-        if now is None or now.state not in RUN_OPEN:
+    async def set_demand(self, run: Document, demand: domain.Demand) -> None:
+        """Give an open run what is wanted of it; its jobs follow in `settle`."""
+        if demand.body() == demand_of(run):
             return
-        change = Change(set={name: now.body[name] for name in fields})
-        for job in await self._jobs_of(run, ("ready", "leased", "parked")):
-            if any(job.body.get(name) != value for name, value in change.set.items()):
-                await self._documents.transition("jobs", job.id, expect=Expect(state=job.state), change=change)
+        # That it was changed stays written: only then may a job lag behind.
+        change = Change(set={**demand.body(), "changed": True})
+        await self._documents.transition("runs", run.id, expect=Expect(state=RUN_OPEN), change=change)
+
+    async def settle(self, runs: Sequence[str]) -> None:
+        """Give the jobs of open runs what is wanted of their runs, until no run was changed meanwhile."""
+        given: dict[str, Mapping[str, Any]] = {}
+        while runs:
+            found = (await by_id(self._documents, "runs", runs)).values()
+            changed = {run.id: run for run in found if run.state in RUN_OPEN and demand_of(run) != given.get(run.id)}
+            given = {name: demand_of(run) for name, run in changed.items()}
+            await self._hand_down(list(changed.values()))
+            runs = list(changed)
+
+    async def _hand_down(self, runs: Sequence[Document]) -> None:
+        of_run = {run.id: demand_of(run) for run in runs}
+        of_medium = {str(run.body["medium"]): demand_of(run) for run in runs}
+
+        async def give(job: Document) -> None:
+            # What prepares a medium is of no run.
+            await self._give(job, of_run.get(str(job.body.get("run"))) or of_medium[str(job.body["medium"])])
+
+        async for jobs in self.jobs_of(runs, JOB_OPEN):
+            await abreast(give, jobs)
+
+    async def _give(self, job: Document, demand: Mapping[str, Any]) -> None:
+        # Whether it is claimed or freed meanwhile does not matter; one that has ended is left as it is.
+        if any(job.body.get(name) != value for name, value in demand.items()):
+            change, expect = Change(set=demand), Expect(state=JOB_OPEN)
+            await self._documents.transition("jobs", job.id, expect=expect, change=change)
 
     async def erase(self, medium: str, tenant: str, cause: str) -> None:
         """Remove what the scheduler owns of a medium but the fact that there was a run."""
-        for job in await self._documents.find("jobs", {"medium": medium, "tenant": tenant}, limit=100_000):
+        async for job in every(self._documents, "jobs", {"medium": medium, "tenant": tenant}):
             await self._documents.delete("jobs", job.id)
         reason = {"code": "erased", "reason": "erased on request", "remedy": ""}
         for run in await self._documents.find("runs", {"medium": medium, "tenant": tenant}):
             await self.end(run.id, "erased", reason, cause)
 
-    async def repair(self, run: Document) -> None:
-        """Conclude from jobs that ended while nobody could tell of it, such as in a crash."""
-        for job in await self._jobs_of(run, ("dead", "unschedulable")):
-            await self.bury(job, f"{attempt(job)}-{job.version}")
+    async def jobs_of(self, runs: Sequence[Document], states: Sequence[str]) -> AsyncIterator[Sequence[Document]]:
+        """Walk the jobs of these runs in some states, and those of their media that are of no run, many at a time."""
+        if not runs:
+            return
+        names, media = {None, *(run.id for run in runs)}, sorted({str(run.body["medium"]) for run in runs})
+        found = await self._documents.find("jobs", {"medium": media, "state": list(states)}, limit=MOST_JOBS + 1)
+        if len(found) <= MOST_JOBS:
+            yield [job for job in found if job.body.get("run") in names]
+        elif len(media) > 1:
+            # Long films: half of them at a time.
+            for some in (media[::2], media[1::2]):
+                async for jobs in self.jobs_of([run for run in runs if run.body["medium"] in some], states):
+                    yield jobs
+        else:
+            page = list[Document]()
+            async for job in every(self._documents, "jobs", {"medium": media, "state": list(states)}):
+                page += [job] if job.body.get("run") in names else []
+                if len(page) == MOST_JOBS:
+                    yield page
+                    page = []
+            yield page
 
     async def _make_ready(self, job: Document) -> None:
         again = Change(state="ready", set={"machine": None, **AFRESH})
@@ -176,17 +234,16 @@ class Runs:
             "jobs", job.id, expect=Expect(state=job.state, version=job.version), change=again
         )
 
-    async def _jobs_of(self, run: Document, states: Sequence[str]) -> list[Document]:
-        wanted = {"medium": run.body["medium"], "state": list(states)}
-        found = await self._documents.find("jobs", wanted, limit=100_000)
-        return [job for job in found if job.body.get("run") in (None, run.id)]
-
     async def _plan(self, run: Document, prepared: Document, cause: str) -> None:
         preparation = _preparation(run, prepared)
         analyzers = await self.analyzers()
         planned = domain.plan(preparation, analyzers)
         if any([await self._add(run, preparation, job) for job in planned]):
             self._on_ready()
+        now = await self._documents.load("runs", run.id)
+        if now is not None and now.body.get("changed"):
+            # Perhaps since the run was read: whoever changed it may not have seen the jobs that were added now.
+            await self.settle([run.id])
         if prepared.state != "prepared":
             if run.state == "accepted":
                 await self._move(run, "preparing", {}, cause, [])
@@ -255,6 +312,11 @@ class Runs:
         if outcome.outcome.value == "refused":
             # Another event moved the run since it was read: the message is handled again, with fresh eyes.
             raise TransientError(f"run {run.id} moved on", code="run_moved")
+
+
+def demand_of(run: Document) -> Mapping[str, Any]:
+    """Read what is wanted of a run, as its jobs have it too."""
+    return {name: run.body.get(name) for name in ("priority", "deadline", "confidentiality")}
 
 
 def _job_of(run: Document, job: domain.PlannedJob) -> str:

@@ -1,6 +1,8 @@
 """Owns the runs and the analysis jobs; reaps the jobs of everybody."""
 
+import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,18 +16,21 @@ from aima_common.contracts.envelope import Envelope
 from aima_common.contracts.telling import tell
 from aima_common.errors import TransientError
 from aima_common.ids import MediumId, run_id
-from aima_common.jobs import JobKind, Ledger, attempt
+from aima_common.jobs import JobKind, Leadership, Ledger, attempt
 from aima_common.ports import Ports
 from aima_common.ports.documents import Document, Insert
 from aima_common.runtime.telemetry import READY_JOBS
 from aima_scheduler import domain
 from aima_scheduler.deciders.engine import Settings
+from aima_scheduler.demands import Demands
 from aima_scheduler.dispatch import Dispatcher
 from aima_scheduler.explaining import Door, Explaining
-from aima_scheduler.runs import REVIVABLE, RUN_OPEN, Runs
+from aima_scheduler.runs import REVIVABLE, Runs
+from aima_scheduler.safety import PASS_SECONDS, SafetyPass
+from aima_scheduler.waiting import Waiting
 
-RESYNC_SECONDS = 30.0
-"""The safety pass (spec 4.1); in between, events decide."""
+LEAD_SECONDS = 3.0
+"""How often it is seen to that one scheduler does the safety pass: often enough to keep a lease."""
 
 REAP_SECONDS = 5.0
 
@@ -48,6 +53,10 @@ class Scheduler:
         self._dispatcher = Dispatcher(ports, ledger, self._abandon_unschedulable, rules)
         self._explaining = Explaining(self.explain, door, self.queue) if door else None
         self._runs = Runs(ports, ledger, self._dispatcher.wake)
+        self._waiting = Waiting(ports.documents)
+        self._demands = Demands(ports.documents, self._waiting, self._runs)
+        self._safety = SafetyPass(ports, self._runs, self._waiting, self._demands)
+        self._repairing = Leadership(ports.documents, "repairing", ledger.holder, ports.clock.monotonic)
 
     def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
         """Map messages to what follows from them."""
@@ -105,6 +114,8 @@ class Scheduler:
         if not await self._documents.insert("runs", run, inbox=envelope.id):
             wish = domain.Demand(body.priority, body.deadline, body.confidentiality)
             await self._wanted_again(identity, wish, envelope.id)
+        # What the message says may be over: a case that was changed meanwhile had no run to change.
+        await self._demands.renew([body.medium])
         await self._runs.reconcile(identity, envelope.id)
 
     async def on_preparation(self, envelope: Envelope[m.SegmentPrepared] | Envelope[m.MediumPrepared]) -> None:
@@ -143,27 +154,17 @@ class Scheduler:
 
     async def on_case_changed(self, envelope: Envelope[m.CaseChanged]) -> None:
         """Give what waits for a case's media the urgency and the confidentiality that the open cases ask for now."""
-        items = await self._documents.find(
-            "items", {"case": envelope.body.case, "tenant": envelope.tenant, "state": "accepted"}, limit=100_000
-        )
-        for medium in sorted({str(item.body["medium"]) for item in items}):
-            options = [case.body.get("options", {}) for case in await self._waiting_cases(medium)]
-            if options:
-                demand = domain.demand(options)
-                for run in await self._runs.of_medium(medium):
-                    if run.state in RUN_OPEN:
-                        await self._runs.set_demand(run, demand, envelope.id)
+        async for media in self._waiting.media_of(envelope.body.case, envelope.tenant, state="accepted"):
+            await self._demands.renew(media)
         self._dispatcher.wake()
 
     async def on_cancel_requested(self, envelope: Envelope[m.CancelRequested]) -> None:
         """Stop the runs of a medium, or of a case's media that no other open case waits for."""
         wanted = envelope.body
-        items = await self._documents.find("items", {"case": wanted.case, "tenant": envelope.tenant}, limit=100_000)
-        media = {item.body["medium"] for item in items if wanted.medium in (None, item.body["medium"])}
-        for medium in sorted(media):
-            if not await self._wanted(medium, but_for=wanted.case):
-                for run in await self._runs.of_medium(medium):
-                    await self._runs.cancel(run, wanted.reason, envelope.id)
+        async for media in self._waiting.media_of(wanted.case, envelope.tenant, wanted.medium):
+            waited_for = await self._waiting.cases(media)
+            unwanted = [one for one in media if all(case.id == wanted.case for case in waited_for[one])]
+            await self._runs.cancel(unwanted, wanted.reason, envelope.id)
 
     async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
         """Remove the runs' jobs, leaving only that there was a run."""
@@ -200,16 +201,30 @@ class Scheduler:
             await self._clock.sleep(ROUSE_SECONDS)
 
     async def resync(self) -> None:
-        """Repair what a lost event may have left behind, and report what waits."""
-        while True:
+        """Repair what a lost event may have left behind, one scheduler at a time, and report what waits."""
+        passed_at = reported_at = -math.inf
+        try:
+            while True:
+                with contextlib.suppress(TransientError):
+                    now = self._clock.monotonic()
+                    # Kept also while nothing is done: else each scheduler would do all of it at a time of its own.
+                    if await self._repairing.held() and now - passed_at >= PASS_SECONDS:
+                        await self._safety.over_all(self._repairing.held)
+                        passed_at = now
+                    if now - reported_at >= PASS_SECONDS:
+                        await self._report()
+                        reported_at = now
+                await self._clock.sleep(LEAD_SECONDS)
+        finally:
             with contextlib.suppress(TransientError):
-                for run in await self._documents.find("runs", {"state": RUN_OPEN}, limit=10_000):
-                    await self._resync(run)
-                for kind in JobKind:
-                    waiting = await self._documents.count("jobs", {"kind": kind.value, "state": "ready"})
-                    READY_JOBS.labels(kind.value).set(waiting)
-                self._dispatcher.wake()
-            await self._clock.sleep(RESYNC_SECONDS)
+                await asyncio.shield(self._repairing.give_up())
+
+    async def _report(self) -> None:
+        """Tell how much waits, and look for something to place."""
+        for kind in JobKind:
+            waiting = await self._documents.count("jobs", {"kind": kind.value, "state": "ready"})
+            READY_JOBS.labels(kind.value).set(waiting)
+        self._dispatcher.wake()
 
     async def _wanted_again(self, identity: str, wish: domain.Demand, cause: str) -> None:
         run = await self._documents.load("runs", identity)
@@ -218,26 +233,7 @@ class Scheduler:
         elif run is not None and run.state in RUN_TERMINAL:
             await self._runs.tell_again(run, cause)
         elif run is not None:
-            await self._runs.join(run, wish, cause)
-
-    async def _resync(self, run: Document) -> None:
-        cause = f"resync-{run.version}"
-        if not await self._wanted(run.body["medium"]):
-            # The cancellation was handled before there was a run.
-            await self._runs.cancel(run, "", cause)
-            return
-        await self._runs.reconcile(run.id, cause)
-        await self._runs.repair(run)
-
-    async def _wanted(self, medium: str, *, but_for: str | None = None) -> bool:
-        """Tell whether an open case, other than `but_for`, waits for a medium."""
-        return any(case.id != but_for for case in await self._waiting_cases(medium))
-
-    async def _waiting_cases(self, medium: str) -> list[Document]:
-        items = await self._documents.find("items", {"medium": medium, "state": "accepted"})
-        names = sorted({str(item.body["case"]) for item in items})
-        cases = [await self._documents.load("cases", name) for name in names]
-        return [case for case in cases if case and case.state == "open"]
+            await self._runs.join(run, wish)
 
     async def _abandon_unschedulable(self, job: Document, reason: str) -> None:
         await self._runs.abandon(job, reason, f"{attempt(job)}-unschedulable")
