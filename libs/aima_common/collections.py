@@ -56,6 +56,7 @@ COLLECTIONS: tuple[Collection, ...] = (
     Collection("appearances", "fusion", ("seen",), ("entity", "medium")),
     Collection("ordinals", "fusion", ("open",), history=False),
     Collection("dossiers", "dossier", ("empty", "current", "erased"), ("case",)),
+    Collection("news", "dossier", ("open", "covered"), ("case",), history=False),
     Collection("corrections", "dossier", ("made",), ("medium",)),
     Collection("locations", "storage", ("present", "quarantined", "missing", "erased"), ("medium", "kind")),
     Collection("erasures", "storage", ("requested", "erased"), ("medium",)),

@@ -18,6 +18,7 @@ from aima_common.contracts.telling import tell
 from aima_common.errors import PermanentError, TransientError
 from aima_common.ids import derive, job_id
 from aima_common.jobs import Done, Held, JobKind, JobRunner, Ledger, new_job, rest_until
+from aima_common.pages import every
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Document, Expect, Insert
@@ -27,6 +28,7 @@ from aima_dossier.domain import assemble
 from aima_dossier.facts import MOST_ITEMS, Facts, FactsReader
 from aima_dossier.images import ImageReader
 from aima_dossier.model import Dossier
+from aima_dossier.news import News
 from aima_dossier.pace import Ends, Pace
 from aima_dossier.render import render
 
@@ -47,6 +49,7 @@ class DossierService:
         self._ledger = ledger
         self._reader = FactsReader(ports)
         self._images = ImageReader(ports)
+        self._news = News(ports.documents)
         self._ends, self._pace = Ends(ports.documents, self._reader.newest_run), Pace()
         self._runner = JobRunner(ledger, JobKind.WRITE, self.write, slots=1)
 
@@ -121,10 +124,12 @@ class DossierService:
     async def ask_for_the_unwritten(self) -> None:
         """Have every case written of which more was told than was written."""
         moment = int(self._ports.clock.now().timestamp()) // MEND_SECONDS
-        for document in await self._documents.find("dossiers", {"state": ["empty", "current"]}, limit=MOST_ITEMS):
-            if document.body["written"] < document.body["wanted"]:
-                occasion = f"mend-{document.body['wanted']}-{moment}"
-                await self._ask(document.id, document.tenant, datetime.timedelta(0), occasion)
+        unwritten = await self._news.cases()
+        async for document in every(self._documents, "dossiers", {"state": ["empty", "current"]}):
+            if _counted_by_others(document):
+                unwritten.add((document.id, document.tenant))
+        for case, tenant in sorted(unwritten):
+            await self._ask(case, tenant, datetime.timedelta(0), f"mend-{moment}")
 
     async def write(self, held: Held) -> Done:
         """Write the case as it is now; does nothing when everything that was told of it is written already."""
@@ -132,7 +137,9 @@ class DossierService:
         wanted = await self._documents.load("dossiers", held.body["case"])
         if case is None or wanted is None:
             raise PermanentError("the case is gone", code="erased")
-        if wanted.body["written"] >= wanted.body["wanted"]:
+        # Before the facts: what is told of while they are read is not covered.
+        news = await self._news.of(case.id)
+        if not news and not _counted_by_others(wanted):
             return Done()
         began = self._ports.clock.monotonic()
         facts = await self._reader.read(case)
@@ -153,6 +160,8 @@ class DossierService:
         if not await self._publish(wanted, current, record):
             await self._discard(case.id, current)
             raise TransientError("another version was written meanwhile", code="dossier_moved")
+        # Whoever dies before this has a version written once more; the other way round it would be missing.
+        await self._news.cover(news)
         # Not its key: versions are forgotten when a medium in them is erased, and the job stays.
         return Done({"version": version})
 
@@ -165,7 +174,7 @@ class DossierService:
             push={"versions": {"version": current["version"], "json": current["json"], "html": current["html"]}},
         )
         while seen is not None and {**seen.body, "wanted": 0} == {**wanted.body, "wanted": 0}:
-            # More may have been told of the case meanwhile: this version does not cover it, and says so.
+            # More may have been counted of the case meanwhile: this version does not cover it, and says so.
             expect = Expect(version=seen.version)
             moved = await self._documents.transition(
                 "dossiers", wanted.id, expect=expect, change=change, outbox=[record]
@@ -207,17 +216,15 @@ class DossierService:
 
     async def _want_cases_of(self, medium: str, envelope: Envelope[Any]) -> None:
         for case in await self._cases_of(medium):
-            await self._want(case, envelope)
+            await self._want(case, medium, envelope)
 
-    async def _want(self, case: str, envelope: Envelope[Any]) -> None:
+    async def _want(self, case: str, medium: str, envelope: Envelope[Any]) -> None:
         empty = {"case": case, "wanted": 0, "written": 0, "version": 0, "current": None, "versions": []}
         await self._documents.insert("dossiers", Insert(case, envelope.tenant, "empty", empty))
-        done = await self._documents.transition("dossiers", case, change=Change(add={"wanted": 1}), inbox=envelope.id)
-        if done.document is None:
+        if not await self._news.tell(case, envelope.tenant, medium, envelope.id):
             return
         if await self._ends.reached(case):
-            occasion = f"end-{done.document.body['wanted']}"
-            await self._ask(case, envelope.tenant, datetime.timedelta(0), occasion)
+            await self._ask(case, envelope.tenant, datetime.timedelta(0), f"end-{envelope.id}")
         else:
             # Its job starts after this moment is over, so that it covers all that is told within it.
             delay, moment = self._pace.next(case, self._ports.clock.now())
@@ -241,6 +248,11 @@ class DossierService:
                 await self._ports.objects.delete(version[kind]["key"])
         change = Change(state="empty", set={"current": None, "versions": []}, add={"forgotten": 1})
         await self._documents.transition("dossiers", case, change=change)
+
+
+def _counted_by_others(document: Document) -> bool:
+    """Tell whether something is to be written that processes of an earlier version counted in the case's document."""
+    return bool(document.body["written"] < document.body["wanted"])
 
 
 def _compose(facts: Facts, version: int, now: datetime.datetime) -> Dossier:

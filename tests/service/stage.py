@@ -64,7 +64,7 @@ class Stage:
 
     async def everything(self) -> dict[str, Any]:
         """Read all documents that messages may change, as they are now, without times."""
-        names = ("runs", "jobs", "pictures", "dossiers", "preparations", "erasures", "rollups", "locations")
+        names = ("runs", "jobs", "pictures", "dossiers", "news", "preparations", "erasures", "rollups", "locations")
         return {name: [(d.id, d.state, d.version) for d in await self.all(name)] for name in names}
 
 

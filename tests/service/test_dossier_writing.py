@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 import datetime
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aima_common import pages
 from aima_common.contracts import messages as m
-from aima_common.errors import TransientError
+from aima_common.errors import TransientError, UnavailableError
 from aima_common.jobs import Held, JobKind
 from aima_common.ports.documents import Change
 from aima_dossier import pace
@@ -30,7 +31,10 @@ class Desk:
 
     async def furnish(self) -> None:
         await self.stage.put("cases", "case", "open", name="case", created_at=NOW.isoformat(), options={})
-        for ordinal, medium in enumerate(MEDIA):
+        await self.furnish_with(MEDIA)
+
+    async def furnish_with(self, media: Iterable[str]) -> None:
+        for ordinal, medium in enumerate(media):
             body = {"case": "case", "medium": medium, "ordinal": ordinal, "file_name": medium, "size_bytes": 8}
             await self.stage.put("items", f"item {medium}", "accepted", **body, sha256=SHA)
             await self.stage.put("media", medium, "stored", sha256=SHA, size_bytes=8)
@@ -126,8 +130,7 @@ async def test_the_last_event_is_covered_however_writing_and_events_interleave(d
         if number < writes_before:
             await desk.work_off()
     await desk.work_off()
-    document = await desk.stage.one("dossiers", "case")
-    assert document.body["written"] == document.body["wanted"] == 3
+    assert {note.state for note in await desk.stage.all("news")} == {"covered"}
     assert (await desk.written()).complete
 
 
@@ -139,6 +142,69 @@ async def test_messages_that_come_twice_write_nothing_more(desk: Desk) -> None:
     await desk.hear(*ends, *ends)
     await desk.work_off()
     assert await desk.stage.everything() == before
+
+
+async def test_a_message_that_comes_again_before_its_version_is_written_is_covered_by_it(desk: Desk) -> None:
+    end = await desk.ends("film")
+    await desk.hear(end)
+    asked = await desk.jobs()
+    (note,) = await desk.stage.all("news")
+    await desk.hear(end, end)
+    assert await desk.stage.all("news") == [note]
+    assert {job.id for job in asked} <= {job.id for job in await desk.jobs()}
+    await desk.work_off()
+    assert await desk.versions() == [1]
+
+
+async def test_what_a_case_is_told_of_does_not_change_its_document(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "PAGE", 7)
+    many = [f"photo {number}" for number in range(40)]
+    await desk.furnish_with(many)
+    ends = [await desk.ends(medium) for medium in many]
+    await desk.hear(*ends, *ends)
+    assert (await desk.stage.one("dossiers", "case")).version == 1
+    assert len(await desk.stage.all("news", state="open")) == len(many)
+    for medium in MEDIA:
+        await desk.hear(await desk.ends(medium))
+    await desk.work_off()
+    assert await desk.stage.all("news", state="open") == []
+    assert (await desk.stage.one("dossiers", "case")).version == 1 + len(await desk.versions())
+    assert (await desk.written()).complete
+
+
+async def test_a_crash_between_a_version_and_the_note_of_it_writes_it_once_more_and_ends(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.hear(await desk.ends("film"), await desk.ends("photo"))
+    held = await desk.claim((await desk.jobs())[0])
+
+    async def away(*_: Any) -> None:
+        raise UnavailableError("the store is away", code="mongodb")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(desk.service._news, "cover", away)
+        with pytest.raises(UnavailableError):
+            await desk.service.write(held)
+    assert await desk.versions() == [1]
+    await desk.stage.ledger.release(held)
+    await desk.work_off()
+    assert await desk.versions() == [1, 2]
+    await desk.service.ask_for_the_unwritten()
+    assert await desk.jobs() == [], "it is covered now"
+    assert (await desk.written()).complete
+
+
+async def test_what_an_earlier_version_counted_is_written_and_not_forgotten(desk: Desk) -> None:
+    for medium in MEDIA:
+        await desk.ends(medium)
+    counted = {"case": "case", "wanted": 3, "written": 1, "version": 0, "current": None, "versions": []}
+    await desk.stage.put("dossiers", "case", "empty", **counted)
+    await desk.service.ask_for_the_unwritten()
+    await desk.work_off()
+    assert (await desk.written()).complete
+    assert (await desk.stage.one("dossiers", "case")).body["written"] == 3
+    await desk.service.ask_for_the_unwritten()
+    assert await desk.jobs() == []
 
 
 async def test_what_is_told_while_a_version_is_written_gets_a_version_of_its_own(
