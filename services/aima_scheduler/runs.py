@@ -1,5 +1,6 @@
 """The life of a run: planned from what is prepared, counted, ended, cancelled, taken up again."""
 
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,14 +10,14 @@ from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
 from aima_common.contracts.media import MediumType, ObjectReference, Priority, SegmentDerivatives
 from aima_common.contracts.telling import tell
-from aima_common.errors import TransientError
+from aima_common.errors import TransientError, UnavailableError
 from aima_common.ids import job_id
 from aima_common.jobs import AFRESH, JobKind, Ledger, attempt, errors_of, new_job
 from aima_common.pages import every
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect
 from aima_scheduler import domain
-from aima_scheduler.waiting import by_id, chunks
+from aima_scheduler.waiting import MANY, by_id, chunks
 
 RUN_OPEN = ("accepted", "preparing", "analysing", "fusing")
 
@@ -125,6 +126,31 @@ class Runs:
         after = (await by_id(self._documents, "runs", [run.id for run in runs])).values()
         async for jobs in self.jobs_of([run for run in after if run.state == "cancelled"], JOB_OPEN):
             await abreast(self._ledger.cancel, jobs)
+
+    async def cancel_all(self, media: Iterable[str], tenant: str, reason: str, cause: str) -> None:
+        """Stop the runs of any number of a tenant's media: first those that are worked on, whenever that began.
+
+        So nothing goes on for long, however long it takes until all that waits is cancelled as well.
+        """
+        left, errors = dict.fromkeys(media), list[TransientError]()
+        while left:
+            working = [medium for medium in await self._worked_on(tenant) if medium in left]
+            some = list(dict.fromkeys([*working[:MANY], *itertools.islice(left, MANY)]))
+            for medium in some:
+                del left[medium]
+            try:
+                await self.cancel(some, reason, cause)
+            except UnavailableError:
+                raise
+            except TransientError as error:
+                # Such as a run that moved just now: it is tried again after the others, with the whole message.
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    async def _worked_on(self, tenant: str) -> list[str]:
+        leased = {"tenant": tenant, "state": "leased"}
+        return [str(job.body.get("medium")) async for job in every(self._documents, "jobs", leased)]
 
     async def revive(self, run: Document, cause: str, states: Sequence[str] = REVIVABLE) -> None:
         """Take up again a run that ended in one of these states: somebody wants the medium after all.

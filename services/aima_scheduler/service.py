@@ -161,10 +161,11 @@ class Scheduler:
     async def on_cancel_requested(self, envelope: Envelope[m.CancelRequested]) -> None:
         """Stop the runs of a medium, or of a case's media that no other open case waits for."""
         wanted = envelope.body
+        unwanted: dict[str, None] = {}
         async for media in self._waiting.media_of(wanted.case, envelope.tenant, wanted.medium):
             waited_for = await self._waiting.cases(media)
-            unwanted = [one for one in media if all(case.id == wanted.case for case in waited_for[one])]
-            await self._runs.cancel(unwanted, wanted.reason, envelope.id)
+            unwanted |= {one: None for one in media if all(case.id == wanted.case for case in waited_for[one])}
+        await self._runs.cancel_all(unwanted, envelope.tenant, wanted.reason, envelope.id)
 
     async def on_erasure_requested(self, envelope: Envelope[m.ErasureRequested]) -> None:
         """Remove the runs' jobs, leaving only that there was a run."""

@@ -14,7 +14,7 @@ from aima_common.contracts.media import Confidentiality, Priority
 from aima_common.errors import TransientError
 from aima_common.jobs import JobKind, Ledger, new_job
 from aima_common.ports.documents import Change, Insert
-from aima_scheduler import safety, service, waiting
+from aima_scheduler import runs, safety, service, waiting
 from aima_scheduler.service import Scheduler
 from tests.service.stage import NOW, TENANT, analyzer_body, staged, uploaded
 from tests.service.test_scheduler_runs import ANALYZERS, House, choose, medium_prepared, planned, resync
@@ -190,7 +190,8 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "PAGE", 3)
     monkeypatch.setattr(waiting, "MANY", 4)
     monkeypatch.setattr(safety, "MANY", 4)
-    monkeypatch.setattr("aima_scheduler.runs.MOST_JOBS", 2)
+    monkeypatch.setattr(runs, "MANY", 4)
+    monkeypatch.setattr(runs, "MOST_JOBS", 2)
 
 
 @pytest.mark.usefixtures("small_pages")
@@ -209,6 +210,29 @@ async def test_a_case_is_cancelled_and_changed_as_a_whole_however_few_media_are_
         after = {one.id: one.state for one in await house.stage.all(collection)}
         assert [name[-5:] for name, state in after.items() if state == left] == ["00003", "00017"]
         assert sum(state == "cancelled" for state in after.values()) == 21
+
+
+@pytest.mark.usefixtures("small_pages")
+async def test_what_is_worked_on_is_cancelled_first_also_where_that_began_meanwhile(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await crowd(house, 40)
+    ledger, order = house.stage.ledger, list[str]()
+    cancel, names = ledger.cancel, [f"job-large-{number:05d}" for number in range(40)]
+    assert await ledger.claim(await house.stage.one("jobs", names[31]))
+
+    async def noted(job: Any) -> bool:
+        order.append(job.id)
+        if len(order) == 4:
+            assert await ledger.claim(await house.stage.one("jobs", names[39]))
+        return await cancel(job)
+
+    monkeypatch.setattr(ledger, "cancel", noted)
+    await house.say(m.CancelRequested(case="large"))
+    assert names[31] in order[:5]
+    assert names[39] in order[:10]
+    assert sorted(order) == names
+    assert await states(house, "jobs") == ["cancelled"] * 40
 
 
 @pytest.mark.usefixtures("small_pages")
