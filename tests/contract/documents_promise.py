@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from aima_common import pages
 from aima_common.ports.documents import Change, Documents, Expect, Insert, Lease, Outcome, Range
 from tests.contract.transitions_promise import BODY, TransitionsPromise, ids, job, message, waiting
 
@@ -34,6 +35,22 @@ class DocumentsPromise(TransitionsPromise):
         assert await waiting(documents) == []
         assert (await documents.transition("jobs", "j1", outbox=[message("d")])).applied
         assert await waiting(documents) == ["d"]
+
+    @pytest.mark.parametrize("page", [1, 2, 1000])
+    async def test_many_documents_are_walked_a_page_at_a_time_whatever_their_ids(
+        self, documents: Documents, monkeypatch: pytest.MonkeyPatch, page: int
+    ) -> None:
+        monkeypatch.setattr(pages, "PAGE", page)
+        named = ["a", "a ", "a!", "aa", "b", "é", "中"]
+        for one in named:
+            await documents.insert("media", Insert(one, "acme", "stored", {}))
+            await documents.insert("media", Insert(f"{one}-", "acme", "erased", {}))
+        met = []
+        async for document in pages.every(documents, "media", {"state": "stored", "tenant": "acme"}):
+            met.append(document.id)
+            await documents.transition("media", document.id, change=Change(state="erased"))
+        assert met == named
+        assert len([document async for document in pages.every(documents, "media")]) == 2 * len(named)
 
     async def test_the_oldest_entries_of_all_collections_come_first(self, documents: Documents) -> None:
         for number in range(9):
