@@ -27,6 +27,7 @@ from aima_common.adapters import mongo_pipelines as pipelines
 from aima_common.adapters.embedded import words as full_text
 from aima_common.adapters.outbox_memory import REMEMBERED_ENTRIES, OutboxMemory
 from aima_common.collections import COLLECTIONS, Collection
+from aima_common.combining import Combining
 from aima_common.errors import PermanentError, SettingsError, StorageFullError, UnavailableError
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import (
@@ -51,9 +52,13 @@ TIMEOUT_SECONDS = 10.0
 STREAMS = "streams"
 """The collection that holds the lines of all streams."""
 
+LINES_AT_A_TIME = 200
+"""So many lines of a stream are written at a time."""
+
 PASSAGES = "passages"
 """The collection that holds what can be searched."""
 
+DUPLICATE_KEY_CODE = 11000
 DISK_FULL_CODES = frozenset({14031})
 LOGIN_CODES = {18: "the user or the password in AIMA_MONGODB is wrong", 13: "its user lacks the role readWrite"}
 DOCUMENT_AT_FAULT_CODES = frozenset({2, 14, 10334, 17419, 15998, 16410, 28664, 40353})
@@ -77,6 +82,7 @@ class MongoDocuments:
         self._collections = {collection.name: database[collection.name] for collection in collections}
         self._keeps_history = {collection.name: collection.history for collection in collections}
         self._streams = database[STREAMS]
+        self._lines = Combining[tuple[str, Any], int](self._append, LINES_AT_A_TIME)
         self._listener: Callable[[], None] = lambda: None
 
     @classmethod
@@ -115,7 +121,9 @@ class MongoDocuments:
             with _let_in(database):
                 await _ensure_indexes(durable, collections)
             memory = OutboxMemory(secrets.token_hex(6), leftover_seconds, time.monotonic, remembered_entries)
-            yield cls(durable, collections, memory)
+            documents = cls(durable, collections, memory)
+            yield documents
+            await documents._lines.settle()
         finally:
             # It waits for its own threads, and those for a server that may hang: not on the loop.
             await asyncio.to_thread(client.delegate.close)
@@ -290,26 +298,50 @@ class MongoDocuments:
             return [HistoryLine(document=one["_id"], **one["history"]) async for one in cursor]
 
     async def append(self, stream: str, entry_id: str, body: Body) -> int:
-        """Add a line to a stream once.
+        """Add a line to a stream once."""
+        return await self._lines.do(stream, (entry_id, pipelines.plain(body)))
 
-        A line takes the number after the newest one that a majority has, so there are no gaps; a unique index
-        lets one writer have it, and the others look again.
+    async def _append(self, stream: str, lines: Sequence[tuple[str, Any]]) -> Sequence[int]:
+        """Add lines to a stream, each once; give their numbers.
+
+        They take the numbers after the newest one that a majority has, so there are no gaps; a unique index lets one
+        writer have them, and the others look again. That is why the lines of one process are written together.
         """
-        content = pipelines.plain(body)
         for attempt in itertools.count():
             with _translated():
-                known = await self._streams.find_one({"stream": stream, "entry": entry_id}, {"sequence": 1})
-                if known:
-                    return int(known["sequence"])
+                entries = {"stream": stream, "entry": {"$in": [entry for entry, _ in lines]}}
+                found = await self._streams.find(entries, {"sequence": 1, "entry": 1}).to_list(None)
+                known = {str(one["entry"]): int(one["sequence"]) for one in found}
+                left: dict[str, Any] = {}
+                for entry, body in lines:
+                    if entry not in known:
+                        left.setdefault(entry, body)
+                if not left:
+                    return [known[entry] for entry, _ in lines]
                 newest_first = self._streams.find({"stream": stream}, {"sequence": 1}).sort("sequence", DESCENDING)
                 newest = await newest_first.limit(1).to_list(1)
-                sequence = int(newest[0]["sequence"]) + 1 if newest else 1
-                line = {"stream": stream, "sequence": sequence, "entry": entry_id, "body": content}
-                with contextlib.suppress(DuplicateKeyError):
-                    await self._streams.insert_one(line)
-                    return sequence
+                first = int(newest[0]["sequence"]) + 1 if newest else 1
+                new = {entry: number for number, entry in enumerate(left, first)}
+                documents = [
+                    {"stream": stream, "sequence": number, "entry": entry, "body": left[entry]}
+                    for entry, number in new.items()
+                ]
+                if await self._insert_in_order(documents):
+                    known |= new
+                    return [known[entry] for entry, _ in lines]
             await asyncio.sleep(random.uniform(0, min(0.2, 0.005 * 2 ** min(attempt, 6))))
         raise AssertionError
+
+    async def _insert_in_order(self, lines: Sequence[Mapping[str, Any]]) -> bool:
+        """Insert lines one after the other until a key is taken; tell whether none was."""
+        try:
+            await self._streams.insert_many(lines, ordered=True)
+        except BulkWriteError as error:
+            codes = {one["code"] for one in error.details["writeErrors"]}
+            if codes != {DUPLICATE_KEY_CODE} or error.details["writeConcernErrors"]:
+                raise
+            return False
+        return True
 
     async def read(self, stream: str, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         """Read the lines behind a sequence number."""
