@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import NodeNotReadyError
@@ -269,6 +269,38 @@ async def test_a_topic_that_is_not_what_it_must_be_names_the_setting_and_the_rem
         await bus.ensure_topics([TopicSpecification(topic, 2, compacted=True)])
     assert "cleanup.policy=[compact]" in str(uncompacted.value)
     await bus.ensure_topics({topic: 2})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "state", "wanted"),
+    [
+        ("retention.ms", "3600000", "forgets its records after 1 hours", "retention.ms=7200000"),
+        ("max.message.bytes", "1000", "takes records of 1000 bytes", f"max.message.bytes={MAX_RECORD_BYTES}"),
+        ("unclean.leader.election.enable", "true", "misses confirmed records", "unclean.leader.election.enable=false"),
+        ("retention.ms", "7200000", "", ""),
+        ("retention.ms", "-1", "", ""),
+        ("max.message.bytes", "9000000", "", ""),
+    ],
+)
+async def test_a_topic_that_may_lose_what_it_was_given_is_refused_and_one_that_keeps_more_is_not(
+    bus: KafkaBus, topic: str, kafka_address: str, setting: str, value: str, state: str, wanted: str
+) -> None:
+    fit = {"max.message.bytes": str(MAX_RECORD_BYTES), "retention.ms": "7200000"}
+    made = NewTopic(f"{topic}-made", 2, 1, topic_configs={**fit, setting: value})
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_address)
+    await admin.start()
+    try:
+        await admin.create_topics([made])
+    finally:
+        await admin.close()
+    kept = [TopicSpecification(made.name, 2, retention_seconds=7200)]
+    if not wanted:
+        await bus.ensure_topics(kept)
+        return
+    with pytest.raises(SettingsError) as refused:
+        await bus.ensure_topics(kept)
+    for words in (made.name, state, wanted, kafka_address):
+        assert words in str(refused.value)
 
 
 async def test_where_topics_may_not_be_made_a_missing_one_is_missed_by_name(kafka_address: str, topic: str) -> None:

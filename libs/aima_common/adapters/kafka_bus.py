@@ -23,6 +23,7 @@ from aima_common.adapters.kafka_fetched import Fetched
 from aima_common.adapters.kafka_records import MAX_RECORD_BYTES, check_size, delivery_of, headers_of
 from aima_common.adapters.kafka_settings import MECHANISM, KafkaSettings
 from aima_common.adapters.kafka_topics import (
+    CHECKED,
     ExistingTopic,
     configuration,
     described,
@@ -435,11 +436,12 @@ async def _end(producer: AIOKafkaProducer) -> None:
 
 
 async def _existing(admin: AIOKafkaAdminClient, topics: set[str]) -> dict[str, ExistingTopic]:
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name, {"cleanup.policy": ""}) for name in sorted(topics)]
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(CHECKED, "")) for name in sorted(topics)]
     answers = await admin.describe_configs(resources)
-    policies = {name: entries for one in answers for _, _, _, name, entries in one.resources}
+    told = {name: entries for one in answers for _, _, _, name, entries in one.resources}
+    settings = {topic: {name: value for name, value, *_ in entries if value} for topic, entries in told.items()}
     return {
-        one["topic"]: ExistingTopic(len(one["partitions"]), "compact" in str(policies[one["topic"]]))
+        one["topic"]: ExistingTopic(len(one["partitions"]), settings[one["topic"]])
         for one in await described(admin, topics)
     }
 

@@ -8,6 +8,12 @@ from aima_common.adapters.kafka_records import MAX_RECORD_BYTES
 from aima_common.errors import SettingsError
 from aima_common.ports.bus import TopicSpecification
 
+CHECKED = ("cleanup.policy", "retention.ms", "max.message.bytes", "unclean.leader.election.enable")
+"""Settings of a topic that decide whether what was accepted can be lost; how many brokers confirm is the operator's."""
+
+FOR_EVER = -1
+"""Kafka's word for a retention without end."""
+
 
 class Describing(Protocol):
     """Who knows the topics: the driver's client for administration."""
@@ -21,7 +27,13 @@ class ExistingTopic:
     """A topic as the brokers describe it."""
 
     partitions: int
-    compacted: bool
+    settings: Mapping[str, str]
+    """Those of `CHECKED`, as far as the brokers tell them."""
+
+    @property
+    def compacted(self) -> bool:
+        """Whether of each key the newest record stays."""
+        return "compact" in self.settings.get("cleanup.policy", "")
 
 
 def cleanup_policy(topic: TopicSpecification) -> str:
@@ -62,6 +74,22 @@ def refuse_different(wanted: Iterable[TopicSpecification], found: Mapping[str, E
             raise SettingsError(_wrong_partitions(topic, existing.partitions, address))
         if existing.compacted != topic.compacted:
             raise SettingsError(_wrong_cleanup(topic, address))
+        for setting, state in _loses(topic, existing.settings):
+            wanted_value = configuration(topic, None)[setting]
+            raise SettingsError(_wrong_setting(topic, address, state, f"{setting}={wanted_value}"))
+
+
+def _loses(topic: TopicSpecification, settings: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Give the settings by which a topic loses what it must keep, each with what it does; more is fine."""
+    numbers = {name: int(settings[name]) for name in ("retention.ms", "max.message.bytes") if settings.get(name)}
+    kept = numbers.get("retention.ms", FOR_EVER)
+    if topic.retention_seconds is not None and FOR_EVER < kept < topic.retention_seconds * 1000:
+        yield "retention.ms", f"forgets its records after {kept / 3_600_000:g} hours"
+    largest = numbers.get("max.message.bytes", MAX_RECORD_BYTES)
+    if largest < MAX_RECORD_BYTES:
+        yield "max.message.bytes", f"takes records of {largest} bytes at most"
+    if settings.get("unclean.leader.election.enable") == "true":
+        yield "unclean.leader.election.enable", "may be led by a broker that misses confirmed records"
 
 
 def _wrong_partitions(topic: TopicSpecification, found: int, address: str) -> str:
@@ -78,12 +106,15 @@ def _wrong_partitions(topic: TopicSpecification, found: int, address: str) -> st
 
 
 def _wrong_cleanup(topic: TopicSpecification, address: str) -> str:
-    change = f"--add-config cleanup.policy=[{cleanup_policy(topic)}]"
-    command = f"kafka-configs.sh --bootstrap-server {address} --alter --entity-type topics --entity-name {topic.name}"
     state, wish = ("is not compacted", "must be") if topic.compacted else ("is compacted", "must not be")
+    return _wrong_setting(topic, address, state, f"cleanup.policy=[{cleanup_policy(topic)}]", wish)
+
+
+def _wrong_setting(topic: TopicSpecification, address: str, state: str, change: str, wish: str = "must not") -> str:
+    command = f"kafka-configs.sh --bootstrap-server {address} --alter --entity-type topics --entity-name {topic.name}"
     return (
         f"topic {topic.name} {state} on the cluster that AIMA_KAFKA names ({address}), and {wish}: "
-        f"{command} {change}, or point AIMA_KAFKA at a cluster of AIMA's own"
+        f"{command} --add-config {change}, or point AIMA_KAFKA at a cluster of AIMA's own"
     )
 
 
