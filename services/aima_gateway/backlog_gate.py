@@ -109,7 +109,7 @@ class BacklogGate:
         """
         where = {"kind": kind.value, "state": "ready", "machine": None, "priority": priority.value}
         found = await self._documents.find("jobs", where, order=AGE, limit=self._limits.fewest)
-        # What waits on purpose, before it is tried again, is not behind.
+        # What waits on purpose, before it is tried again, is not behind; but where a server is away, nothing goes on.
         return [(now - since).total_seconds() for job in found if (since := _since(job)) and since <= now]
 
     async def _oldest_message(self, now: datetime.datetime) -> float:
@@ -120,5 +120,8 @@ class BacklogGate:
 
 
 def _since(job: Document) -> datetime.datetime | None:
+    """Tell since when a job could have begun, or since when a server that is away has kept it from being done."""
+    if away := readable_time(job.body.get("away_since")):
+        return away
     submitted, not_before = (readable_time(job.body.get(name)) for name in ("submitted_at", "not_before"))
     return max(submitted, not_before) if submitted and not_before else None

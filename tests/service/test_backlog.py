@@ -137,6 +137,15 @@ async def test_work_that_waits_on_purpose_hides_no_backlog(busy_doors: Doors) ->
     assert (await send(busy_doors, await busy_doors.case()))[0] == 503
 
 
+async def test_work_that_rests_because_a_server_is_away_is_a_backlog(busy_doors: Doors) -> None:
+    now = await busy_doors.ports.documents.now()
+    rests = rest_until(now + datetime.timedelta(seconds=60))
+    for seconds, status in ((50, 201), (150, 503)):
+        away_since = (now - datetime.timedelta(seconds=seconds)).isoformat()
+        await waiting(busy_doors, 150 + seconds, LIMITS.fewest, away_since=away_since, **rests)
+        assert (await send(busy_doors, await busy_doors.case()))[0] == status
+
+
 async def test_reading_goes_on_and_readiness_tells_why(busy_doors: Doors) -> None:
     case = await busy_doors.case()
     await waiting(busy_doors, 150)
