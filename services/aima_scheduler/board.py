@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 from aima_common.contracts.media import Confidentiality, Priority
 from aima_scheduler import reading
-from aima_scheduler.deciders.engine import Engine, Settings, Unschedulable
-from aima_scheduler.deciders.explain import placement_reason
+from aima_scheduler.deciders.engine import Decision, Engine, Settings, Unschedulable
 from aima_scheduler.deciders.model import Job, Machine, Placement, Shape, Slot, expected_seconds
 from aima_scheduler.deciders.preemption import Preempt, free_room
 from aima_scheduler.deciders.queue import place_of
+from aima_scheduler.deciders.reasons import NO_CHOICES, Choices, Mix, choices, mix_of
 from aima_scheduler.deciders.reservation import Reservation, Running, slot_on
 from aima_scheduler.deciders.rooms import Room, could_run, fits, usable_gpus
 from aima_scheduler.reading import NonsenseError
@@ -29,9 +29,6 @@ INTERACTIVE = frozenset({Priority.CRITICAL, Priority.HIGH})
 
 REMEMBERED_RUNS = 50
 """So many durations of an analyzer tell how long its next job will take."""
-
-EXPLAINED_MACHINES = 64
-"""With more machines than so many it is not written down with every job why it went where it went."""
 
 MOST_LEARNED = 100
 """Of so many jobs that ended since the last look, at most, it is read how long they took: more would say the same."""
@@ -89,6 +86,10 @@ class Board:
     def __init__(self, settings: Settings | None = None) -> None:
         self.engine = Engine(settings)
         self.paces = Paces()
+        self._mix: Mix | None = None
+        """What kinds of machines there are; None: they have changed since that was looked at."""
+        self._choices = NO_CHOICES
+        """What there was to choose from with the last decisions."""
         self._machines: dict[str, Machine] = {}
         self._beyond: dict[str, str] = {}
         """Jobs that take less of a machine than they need, with the machine: it has no more."""
@@ -111,6 +112,7 @@ class Board:
             # anew. `set_waiting` follows.
             for job in list(self.engine.waiting):
                 self.engine.withdraw(job.id)
+        self._mix = None if gone or len(wanted) != len(self._machines) else self._mix
         for name in gone:
             for lost in self.engine.machine_removed(name, now):
                 self._beyond.pop(lost.id, None)
@@ -184,20 +186,29 @@ class Board:
                 if began is not None and ended is not None:
                     self.paces.learn(str(one.body.get("analyzer")), ended - began, failed=failed)
 
-    def decide(self, now: float) -> list[Decided]:
+    def decide(self, now: float, *, reasons: bool = True) -> list[Decided]:
         """Say what goes where, and who gives way; whoever cannot carry that out says so with `undo`."""
-        decisions: list[Decided] = [*self.engine.decide(now), *self._beyond_the_cores(now)]
+        was_kept = bool(self.engine.reservations)
+        fitting = self.engine.decide(now)
+        # Now, as what comes next changes what there was to choose from.
+        self._choices = self._choices_for(fitting, was_kept=was_kept) if reasons else NO_CHOICES
+        decisions: list[Decided] = [*fitting, *self._beyond_the_cores(now)]
         # Last, so that nobody gives way to whom beside the cores there is room for.
         return [*decisions, *self.engine.preempt(now, self._lost)]
 
     def reason(self, placement: Placement) -> str | None:
-        """Say why a job went where it goes, just after that was decided; on a large fleet nobody counts the others."""
+        """Say why a job goes where it goes, by the last decisions; None where it does not any more."""
         one = self.engine.running.get(placement.job)
-        if one is None or len(self.engine.fleet) > EXPLAINED_MACHINES:
+        if one is None:
             return None
+        (slot, *_) = placement.slots
         if placement.job in self._beyond:
-            return f"somebody waits for it, so it may exceed the cores of {placement.slots[0].machine}"
-        return placement_reason(self.engine, one.job, placement.slots[0])
+            return f"somebody waits for it, so it may exceed the cores of {slot.machine}"
+        return self._choices.reason(self.engine.settings, one.job, self._machines[slot.machine], slot)
+
+    def _choices_for(self, decisions: Sequence[Decision], *, was_kept: bool) -> Choices:
+        self._mix = self._mix or mix_of(self.engine.fleet.machines)
+        return choices(self.engine, decisions, self._mix, was_kept=was_kept)
 
     def undo(self, job_id: str, now: float) -> None:
         """Take a placement back: the job is not to be had any more, or was changed meanwhile."""

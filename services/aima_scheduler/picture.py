@@ -139,7 +139,7 @@ def starts(board: Board, now: float) -> dict[str, float]:
     heapq.heapify(ends)
     at, told = now, dict[str, float]()
     while True:
-        for decision in board.decide(at):
+        for decision in board.decide(at, reasons=False):
             if isinstance(decision, Placement):
                 told[decision.job] = at - now
                 if (estimate := jobs[decision.job].estimate) is not None:

@@ -1,4 +1,4 @@
-"""Why a job waits, what would change it, when it will start, and why it ran where it ran. Says what the engine knows.
+"""Why a job waits, what would change it, and when it will start. Says what the engine knows.
 
 A start is estimated by letting the engine go on from here several times, with durations drawn anew each time; the
 interval holds the middle 80 % of what came out.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aima_scheduler.deciders import placement
 from aima_scheduler.deciders.engine import Engine
 from aima_scheduler.deciders.fleet import Fleet
-from aima_scheduler.deciders.model import Job, Placement, Shape, Slot
+from aima_scheduler.deciders.model import Job, Placement, Shape
 from aima_scheduler.deciders.queue import place_of
 from aima_scheduler.deciders.reservation import Running
 from aima_scheduler.deciders.rooms import fits
@@ -90,22 +90,6 @@ def waiting_job(engine: Engine, job_id: str, now: float, rng: "random.Random | N
     start = estimate(engine, job, now, rng) if rng else None
     dimension = short.dimension if short else None
     return Explanation(job_id, position, len(engine.waiting), dimension, tuple(reasons), tuple(help_), blockers, start)
-
-
-def placement_reason(engine: Engine, job: Job, slot: Slot) -> str:
-    """Say why a job went where it goes, just after it was decided."""
-    machine = engine.fleet.machine(slot.machine)
-    others = machines_with_room(engine.fleet, job.shape)
-    words = [f"of the machines with room for it, {slot.machine} was left with the least to spare"]
-    if not others:
-        words = [f"{slot.machine} was the only machine with room for it"]
-    if job.shape.gpu_count:
-        words.append(f"it has {job.shape.gpu_count} of its GPUs, type {machine.gpus[slot.gpus[0]].type or 'unknown'}")
-    elif not machine.gpus:
-        words.append("machines with GPUs are left to those who need them")
-    if job.data_location == machine.location and job.data_location:
-        words.append("its input lies there")
-    return "; ".join(words)
 
 
 def machines_with_room(fleet: Fleet, shape: Shape) -> int:

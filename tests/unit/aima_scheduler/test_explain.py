@@ -97,17 +97,3 @@ def test_where_nothing_is_known_of_durations_no_start_is_made_up() -> None:
     told = explain.waiting_job(engine, "waits", 2, random.Random(1))
     assert told is not None
     assert told.start is None
-
-
-def test_why_a_job_went_where_it_went_is_said() -> None:
-    engine = Engine(machines=MACHINES)
-    for one in (job("cpu"), job("gpu", ON_GPU)):
-        engine.submit(one)
-    said = {
-        one.job: explain.placement_reason(engine, engine.running[one.job].job, one.slots[0])
-        for one in engine.decide(1)
-        if isinstance(one, Placement)
-    }
-    assert "machines with GPUs are left to those who need them" in said["cpu"]
-    assert "type T4" in said["gpu"]
-    assert "the only machine" in said["gpu"]
