@@ -1,16 +1,26 @@
 """Cases: named collections of items, and what was chosen for them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aima_common import ids
+from aima_common.abreast import abreast
 from aima_common.contracts.messages import CaseChanged
 from aima_common.contracts.telling import tell
 from aima_common.errors import TransientError
+from aima_common.pages import every
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect, Insert
 from aima_common.problems import refuse
 from aima_upload import domain
+
+MANY = 400
+"""So many items are looked at together: stores have limits on the values in one query."""
+
+MOST_RUNS = 100_000
+"""More than any number of pipelines makes of the media of one query."""
+
+FINISHED = ("analysed", "rejected", "failed")
 
 
 class Cases:
@@ -75,13 +85,21 @@ class Cases:
                 "cases", case_id, expect=Expect(state="open"), change=Change("cancelled"), inbox=inbox
             )
         where = {"tenant": tenant, "case": case_id, "state": "accepted"} | ({"medium": medium} if medium else {})
-        for item in await self._documents.find("items", where, limit=100_000):
-            if not await self._finished(str(item.body["medium"])):
-                await self._documents.transition(
-                    "items", item.id, expect=Expect(state="accepted"), change=Change("cancelled"), inbox=inbox
-                )
+        some = list[Document]()
+        async for item in every(self._documents, "items", where):
+            some.append(item)
+            if len(some) == MANY:
+                await self._cancel(some, inbox)
+                some = []
+        await self._cancel(some, inbox)
 
-    async def _finished(self, medium: str) -> bool:
-        return bool(
-            await self._documents.count("runs", {"medium": medium, "state": ["analysed", "rejected", "failed"]})
-        )
+    async def _cancel(self, items: Sequence[Document], inbox: str) -> None:
+        """Mark items as cancelled but those whose media are finished."""
+        asked = {"medium": sorted({str(item.body["medium"]) for item in items}), "state": list(FINISHED)}
+        finished = {str(run.body["medium"]) for run in await self._documents.find("runs", asked, limit=MOST_RUNS)}
+
+        async def mark(item: Document) -> None:
+            expect, change = Expect(state="accepted"), Change("cancelled")
+            await self._documents.transition("items", item.id, expect=expect, change=change, inbox=inbox)
+
+        await abreast(mark, [item for item in items if str(item.body["medium"]) not in finished])
