@@ -41,11 +41,12 @@ COLLECTIONS: tuple[Collection, ...] = (
         JOB_STATES,
         ("medium", "submitted_at"),
         # However many wait, these are found at once: what is on a machine, and of what is on none the oldest ready jobs
-        # of a kind and class, the oldest of each tenant, and those whose deadline is nearest; with those that rest
-        # behind all that do not. And of those that rest the ones whose rest ends first, whatever their kind.
+        # of a kind and class, the oldest of each tenant and of each analyzer, and those whose deadline is nearest; with
+        # those that rest behind all that do not. And of those that rest the ones whose rest ends first, of any kind.
         ordered=(
             ("kind", "machine", "priority", "resting_until", "submitted_at", "id", "lane"),
             ("kind", "machine", "priority", "resting_until", "tenant", "submitted_at", "id"),
+            ("kind", "machine", "priority", "resting_until", "analyzer", "submitted_at", "id"),
         ),
         some=(("kind", "machine", "priority", "resting_until", "deadline"), ("machine", "resting_until")),
     ),

@@ -36,6 +36,7 @@ def job(name: str, tenant: str, age: int, deadline: datetime.datetime | None = N
         priority=Priority.BATCH,
         deadline=deadline.isoformat() if deadline else None,
         lane="image",
+        analyzer=("faces", "text")[age % 2],
         needs=NEEDS,
     )
 
@@ -76,6 +77,8 @@ async def test_a_look_shows_a_neighbour_and_a_near_deadline_behind_a_flood_and_w
         (BATCH, ["resting_until", "submitted_at"]),
         ({**AWAKE, "tenant": Range(at_least="")}, ["tenant", "submitted_at"]),
         ({**AWAKE, "tenant": "neighbour"}, ["submitted_at"]),
+        ({**AWAKE, "analyzer": Range(at_least="")}, ["analyzer", "submitted_at"]),
+        ({**AWAKE, "analyzer": "text"}, ["submitted_at"]),
         ({**AWAKE, "deadline": Range(at_least="")}, ["deadline"]),
         ({"machine": None, "state": "ready", "resting_until": OVER}, ["resting_until"]),
         ({"machine": None, "state": "ready", "resting_until": Range(at_least=NOW.isoformat())}, ["resting_until"]),

@@ -14,7 +14,7 @@ import pytest
 from aima_common.contracts.media import Priority
 from aima_common.jobs import JobKind, new_job
 from aima_common.jobs import window as windows
-from aima_common.jobs.window import NEAREST, OF_A_TENANT, QUESTIONS, Window
+from aima_common.jobs.window import NEAREST, OF_EACH, QUESTIONS, Window
 from aima_common.ports.documents import Change, Document, Insert
 from aima_scheduler.dispatch import WINDOW, Dispatcher
 from tests.service.stage import NEEDS, Stage, staged
@@ -110,7 +110,7 @@ async def test_a_neighbour_and_a_near_deadline_behind_a_flood_start_with_the_fir
 async def test_a_neighbour_gets_its_fair_share_and_no_more(crowd: Crowd) -> None:
     await crowd.machine()
     await crowd.flood(3 * WINDOW)
-    await crowd.flood(OF_A_TENANT * 2, tenant="quiet")
+    await crowd.flood(OF_EACH * 2, tenant="quiet")
     for _ in range(20):
         await crowd.dispatcher.place_all()
         for job in await crowd.placed():
@@ -152,9 +152,9 @@ async def test_a_look_reads_no_more_than_a_bounded_number_however_many_wait(
 
     monkeypatch.setattr(crowd.documents, "find", counted)
     seen = await crowd.window.look()
-    assert Counter(job.tenant for job in seen) == {"tenant-0": WINDOW, "tenant-1": OF_A_TENANT, "tenant-2": OF_A_TENANT}
-    assert sum(read) <= (WINDOW + 1) + WINDOW + NEAREST + 3 * OF_A_TENANT
-    assert len(read) <= 1 + len(Priority) + 1 + 4 + (2 + len(Priority))
+    assert Counter(job.tenant for job in seen) == {"tenant-0": WINDOW, "tenant-1": OF_EACH, "tenant-2": OF_EACH}
+    assert sum(read) <= (WINDOW + 1) + WINDOW + NEAREST + 3 * OF_EACH
+    assert len(read) <= 1 + len(Priority) + 1 + 4 + 1 + (2 + len(Priority))
 
 
 @pytest.mark.parametrize("said", ["a new one", "hi", "urgent", None], ids=str)
@@ -172,7 +172,7 @@ async def test_a_job_of_no_known_class_is_seen_beside_a_crowd_and_told_so(
 async def test_more_tenants_than_a_look_asks_for_have_their_turn(crowd: Crowd) -> None:
     tenants = 2 * QUESTIONS + 3
     await crowd.flood(WINDOW, tenant="aaa")
-    jobs = [(number, tenant) for tenant in range(tenants) for number in range(OF_A_TENANT)]
+    jobs = [(number, tenant) for tenant in range(tenants) for number in range(OF_EACH)]
     await crowd.wait([crowd.job(f"{tenant:03}-{number:03}", f"tenant-{tenant:03}") for number, tenant in jobs])
     seen = [{job.tenant for job in await crowd.window.look()} - {"aaa"} for _ in range(4)]
     assert max(map(len, seen)) <= QUESTIONS
@@ -186,13 +186,31 @@ async def test_between_two_scans_those_are_asked_for_who_are_not_among_the_oldes
     monkeypatch.setattr(windows, "SCAN_SECONDS", 1.0)
     await crowd.flood(WINDOW + 1)
     for tenant in ("quiet", "new"):
-        await crowd.wait([crowd.job(f"{tenant}-{number}", tenant) for number in range(OF_A_TENANT + 5)])
+        await crowd.wait([crowd.job(f"{tenant}-{number}", tenant) for number in range(OF_EACH + 5)])
         seen = Counter(job.tenant for job in await crowd.window.look())
-        assert (seen["quiet"], seen["new"]) == (OF_A_TENANT, 0)
+        assert (seen["quiet"], seen["new"]) == (OF_EACH, 0)
     await crowd.end("quiet-0")
     assert "quiet-0" not in {job.id for job in await crowd.window.look()}, "and they are read anew at every look"
     crowd.seconds += 1.0
-    assert Counter(job.tenant for job in await crowd.window.look())["new"] == OF_A_TENANT
+    assert Counter(job.tenant for job in await crowd.window.look())["new"] == OF_EACH
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["as it is", "control: the oldest alone"])
+async def test_those_that_wait_for_a_gpu_do_not_hide_those_that_need_none(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, seen: bool
+) -> None:
+    if not seen:
+        monkeypatch.setattr(windows, "QUESTIONS", 0)
+    await crowd.machine()
+    with_gpu = {"cpus": 2.0, "memory_bytes": 1 << 30, "gpus": [{"memory_bytes": 1 << 34}], "seen_at": "now"}
+    assert await crowd.documents.insert("machines", Insert("g", "", "available", with_gpu))
+    needs = {"analyzer": "faces", "needs": {**NEEDS, "gpus": 1}}
+    jobs = [crowd.job(f"on-gpu-{number:03}", "flood") for number in range(WINDOW + 10)]
+    await crowd.wait([replace(job, body={**job.body, **needs}) for job in jobs])
+    assert await crowd.dispatcher.place_all() == 1, "there is one GPU"
+    texts = [crowd.job(f"text-{number}", "flood") for number in range(2)]
+    await crowd.wait([replace(job, body={**job.body, "analyzer": "text"}) for job in texts])
+    assert await crowd.dispatcher.place_all() == (2 if seen else 0)
 
 
 async def test_many_small_tenants_are_seen_in_one_look(crowd: Crowd) -> None:

@@ -15,7 +15,7 @@ from aima_common.contracts.media import Priority
 from aima_common.errors import UnavailableError
 from aima_common.jobs import Failure, JobKind, Ledger, new_job, rest_until
 from aima_common.jobs.ledger import LONGEST_PAUSE_SECONDS, OVERDUE_SECONDS
-from aima_common.jobs.window import OF_A_TENANT
+from aima_common.jobs.window import OF_EACH
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Insert
 from aima_scheduler.service import Scheduler
@@ -163,7 +163,7 @@ async def test_a_quiet_tenant_and_a_near_deadline_are_seen_behind_a_crowd_and_be
     queue: Queue,
 ) -> None:
     soon = (queue.clock.now() + datetime.timedelta(minutes=1)).isoformat()
-    await queue.fail(await queue.add(names("rests", 2 * OF_A_TENANT), tenant="quiet"))
+    await queue.fail(await queue.add(names("rests", 2 * OF_EACH), tenant="quiet"))
     await queue.fail(await queue.add(names("dated", MANY), deadline=soon))
     await queue.add(names("crowd", MANY))
     later = (queue.clock.now() + datetime.timedelta(minutes=2)).isoformat()
@@ -214,7 +214,7 @@ async def test_a_look_reads_no_more_however_many_rest(queue: Queue, monkeypatch:
     await queue.add(["young"])
     assert await queue.seen() == ["young"]
     assert sum(read) <= (LIMIT + 1) + LIMIT + 2
-    assert len(read) <= 1 + len(Priority) + 1 + 1 + (2 + len(Priority))
+    assert len(read) <= 1 + len(Priority) + 1 + 1 + 1 + (2 + len(Priority))
 
 
 async def test_the_scheduler_looks_for_whose_rest_is_over_whatever_the_kind(tmp_path: Path) -> None:
