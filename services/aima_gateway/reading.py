@@ -97,7 +97,9 @@ class Reading:
 
         They are those of all tenants: a job's place may be told of them, and nothing else.
         """
-        found = await self._documents.find("jobs", {**kind, "state": "ready", "machine": None}, limit=most + 1)
+        waiting, order = {**kind, "state": "ready", "machine": None}, ["priority", "resting_until", "submitted_at"]
+        # In the order of an index: else the store would put all that wait in order.
+        found = await self._documents.find("jobs", waiting, order=order, limit=most + 1)
         return None if len(found) > most else [job for job in found if is_due(job, now)]
 
     async def running(self, kind: dict[str, Any]) -> int:
