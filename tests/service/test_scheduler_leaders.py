@@ -123,6 +123,31 @@ async def test_who_leads_again_begins_with_an_empty_board_and_knows_how_long_job
     assert (yard.first._board.paces.expected("b") is None) == between, "it was not seen to end"
 
 
+@pytest.mark.parametrize("between", [True, False], ids=["another led", "control"])
+async def test_what_was_decided_before_another_led_is_not_carried_out_after_that(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, between: bool
+) -> None:
+    await yard.machine("m1", gpus=1)
+    for name in ("a", "b"):
+        await yard.job(name, gpus=1)
+    confirmed = yard.first._leadership.confirmed
+
+    async def late() -> bool:
+        monkeypatch.undo()
+        if between:
+            await yard.first._leadership.give_up()
+            await yard.job("urgent", Priority.CRITICAL, gpus=1)
+            assert await yard.second.place_all() == 1
+            await yard.second._leadership.give_up()
+            assert await yard.first._leadership.held(), "somebody asks it for the queue"
+        return await confirmed()
+
+    monkeypatch.setattr(yard.first._leadership, "confirmed", late)
+    assert await yard.first.place_all() == (0 if between else 1)
+    assert await yard.on("m1") == (["urgent"] if between else ["a"]), "there is one GPU"
+    assert await yard.first.place_all() == 0
+
+
 async def test_a_lead_that_is_only_renewed_is_the_same_term(yard: Yard) -> None:
     now = 0.0
     leader = Leadership(yard.documents, "placing", "a", lambda: now)
