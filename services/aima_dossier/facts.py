@@ -1,11 +1,11 @@
 """Reads from the stores what a case's dossier is made of."""
 
-import asyncio
 import datetime
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
+from aima_common.abreast import abreast
 from aima_common.contracts.media import Confidentiality
 from aima_common.contracts.picture import Picture
 from aima_common.errors import ObjectMissingError
@@ -16,16 +16,19 @@ from aima_dossier.model import Status
 
 MOST_ITEMS = 100_000
 
+AT_A_TIME = 500
+"""So many media are asked for in one question: a case of thousands costs tens of questions, not tens of thousands."""
+
 
 @dataclass(frozen=True)
 class Facts:
     """Everything that goes into one version."""
 
     case: CaseFacts
-    items: Sequence[ItemFacts]
-    media: Sequence[MediumFacts]
-    relations: Sequence[Relation]
-    corrections: Sequence[CorrectionFacts]
+    items: list[ItemFacts]
+    media: list[MediumFacts]
+    relations: list[Relation]
+    corrections: list[CorrectionFacts]
 
 
 class FactsReader:
@@ -41,19 +44,27 @@ class FactsReader:
             "items", {"case": case.id, "tenant": case.tenant}, order=["ordinal"], limit=MOST_ITEMS
         )
         media = list(dict.fromkeys(item.body["medium"] for item in items))
-        runs = dict(zip(media, await asyncio.gather(*(self.newest_run(medium) for medium in media)), strict=True))
-        told = [_item(item, runs[item.body["medium"]]) for item in items]
-        pictures = await asyncio.gather(*(self._medium(medium, runs[medium]) for medium in media))
-        kept = [facts for facts in pictures if facts]
-        relations = await asyncio.gather(*(self._relations(facts.id) for facts in kept))
-        corrections = await asyncio.gather(*(self._corrections(facts.id) for facts in kept))
-        return Facts(
+        runs: dict[str, Document] = {}
+        facts = Facts(
             CaseFacts(case.id, case.body["name"], _confidentiality(case), _time(case.body.get("created_at"))),
-            told,
-            kept,
-            [relation for some in relations for relation in some],
-            [correction for some in corrections for correction in some],
+            [],
+            [],
+            [],
+            [],
         )
+        for first in range(0, len(media), AT_A_TIME):
+            await self._gather(media[first : first + AT_A_TIME], runs, facts)
+        return replace(facts, items=[_item(item, runs.get(item.body["medium"])) for item in items])
+
+    async def _gather(self, media: Sequence[str], runs: dict[str, Document], facts: Facts) -> None:
+        """Add what is known of some media."""
+        newest = await self._newest_runs(media)
+        runs |= newest
+        kept = [one for one in await self._media(newest) if one is not None]
+        facts.media.extend(kept)
+        names = [one.id for one in kept]
+        facts.relations.extend(await self._relations(names))
+        facts.corrections.extend(await self._corrections(names))
 
     async def newest_run(self, medium: str) -> Document | None:
         """Read the run that tells how far a medium is."""
@@ -62,7 +73,9 @@ class FactsReader:
 
     async def picture(self, run: Document) -> Picture | None:
         """Read the picture of a run, when there is one."""
-        document = await self._documents.load("pictures", run.id)
+        return await self._picture(await self._documents.load("pictures", run.id))
+
+    async def _picture(self, document: Document | None) -> Picture | None:
         reference = document.body.get("picture") if document else None
         if not reference:
             return None
@@ -71,27 +84,40 @@ class FactsReader:
         except ObjectMissingError:
             return None
 
-    async def _medium(self, medium: str, run: Document | None) -> MediumFacts | None:
-        document = await self._documents.load("media", medium)
-        picture = await self.picture(run) if run else None
-        if document is None or document.state == "erased" or run is None or picture is None:
-            return None
-        status = cast("Status", run.state)
-        return MediumFacts(medium, document.body["sha256"], document.body["size_bytes"], status, picture)
+    async def _newest_runs(self, media: Sequence[str]) -> dict[str, Document]:
+        found = await self._documents.find("runs", {"medium": media}, order=["accepted_at"], limit=MOST_ITEMS)
+        return {str(run.body["medium"]): run for run in found}
 
-    async def _relations(self, medium: str) -> list[Relation]:
-        near = {"state": "near_duplicate"}
-        found = [
-            *await self._documents.find("relations", {"medium": medium, **near}),
-            *await self._documents.find("relations", {"other": medium, **near}),
-        ]
-        return [Relation(r.body["medium"], r.body["other"], float(r.body["similarity"])) for r in found]
+    async def _media(self, runs: Mapping[str, Document]) -> list[MediumFacts | None]:
+        """Read the media of these runs, in the runs' order; None for what is erased, or has no picture."""
+        found = await self._documents.find("media", {"id": list(runs)}, limit=MOST_ITEMS)
+        media = {one.id: one for one in found if one.state != "erased"}
+        of_runs = {"id": [runs[medium].id for medium in media]}
+        pictures = {one.id: one for one in await self._documents.find("pictures", of_runs, limit=MOST_ITEMS)}
+        told: dict[str, MediumFacts] = {}
 
-    async def _corrections(self, medium: str) -> list[CorrectionFacts]:
-        found = await self._documents.find("corrections", {"medium": medium})
+        async def read(medium: str) -> None:
+            run, document = runs[medium], media[medium]
+            picture = await self._picture(pictures.get(run.id))
+            if picture is not None:
+                sha256, size = document.body["sha256"], document.body["size_bytes"]
+                told[medium] = MediumFacts(medium, sha256, size, cast("Status", run.state), picture)
+
+        await abreast(read, media)
+        return [told.get(medium) for medium in runs]
+
+    async def _relations(self, media: Sequence[str]) -> list[Relation]:
+        found: dict[str, Document] = {}
+        for side in ("medium", "other"):
+            near = {side: media, "state": "near_duplicate"}
+            found |= {one.id: one for one in await self._documents.find("relations", near, limit=MOST_ITEMS)}
+        return [Relation(r.body["medium"], r.body["other"], float(r.body["similarity"])) for r in found.values()]
+
+    async def _corrections(self, media: Sequence[str]) -> list[CorrectionFacts]:
+        found = await self._documents.find("corrections", {"medium": media}, limit=MOST_ITEMS)
         return [
             CorrectionFacts(
-                medium,
+                c.body["medium"],
                 c.body["finding"],
                 c.body["field"],
                 c.body["value"],

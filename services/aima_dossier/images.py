@@ -5,6 +5,7 @@ import bisect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aima_common.abreast import abreast
 from aima_common.contracts.derivatives import unpack_frames
 from aima_common.contracts.media import SegmentDerivatives
 from aima_common.errors import ObjectMissingError
@@ -14,6 +15,9 @@ from aima_dossier.model import Dossier, DossierMedium
 
 LARGE = 48
 """Media that are shown large, with frames: a page of hundreds of media has thumbnails for the rest."""
+
+AT_A_TIME = 500
+"""So many media are asked for in one question."""
 
 
 class ImageReader:
@@ -25,11 +29,20 @@ class ImageReader:
 
     async def read(self, dossier: Dossier) -> Mapping[str, MediumImages]:
         """Gather what can be shown of every medium; what was erased meanwhile is left out."""
-        shown = {}
-        for place, medium in enumerate(dossier.media):
-            preparation = await self._documents.load("preparations", medium.id)
-            if preparation is not None:
-                shown[medium.id] = await self._of(medium, preparation.body, large=place < LARGE)
+        shown: dict[str, MediumImages] = {}
+        for first in range(0, len(dossier.media), AT_A_TIME):
+            some = list(enumerate(dossier.media[first : first + AT_A_TIME], first))
+            wanted = {"id": [medium.id for _, medium in some]}
+            found = await self._documents.find("preparations", wanted, limit=AT_A_TIME)
+            prepared = {one.id: one.body for one in found}
+
+            async def read(
+                placed: tuple[int, DossierMedium], prepared: Mapping[str, Mapping[str, Any]] = prepared
+            ) -> None:
+                place, medium = placed
+                shown[medium.id] = await self._of(medium, prepared[medium.id], large=place < LARGE)
+
+            await abreast(read, [one for one in some if one[1].id in prepared])
         return shown
 
     async def _of(self, medium: DossierMedium, prepared: Mapping[str, Any], *, large: bool) -> MediumImages:
