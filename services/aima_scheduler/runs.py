@@ -29,6 +29,10 @@ MOST_RUNS = 100_000
 MOST_JOBS = 5000
 """So many jobs are read at once."""
 
+CANCELLED_AT_A_TIME = 100
+"""So many media that wait are cancelled before it is looked again for those that are worked on: some hundred jobs, a
+fraction of a second."""
+
 REVIVABLE = ("cancelled", "failed", "erased")
 """Ends that are no verdict on the medium: uploaded again, it is analysed after all."""
 
@@ -135,7 +139,7 @@ class Runs:
         left, errors = dict.fromkeys(media), list[TransientError]()
         while left:
             working = [medium for medium in await self._worked_on(tenant) if medium in left]
-            some = list(dict.fromkeys([*working[:MANY], *itertools.islice(left, MANY)]))
+            some = list(dict.fromkeys([*working[:MANY], *itertools.islice(left, CANCELLED_AT_A_TIME)]))
             for medium in some:
                 del left[medium]
             try:

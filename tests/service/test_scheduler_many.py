@@ -191,6 +191,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "MANY", 4)
     monkeypatch.setattr(safety, "MANY", 4)
     monkeypatch.setattr(runs, "MANY", 4)
+    monkeypatch.setattr(runs, "CANCELLED_AT_A_TIME", 4)
     monkeypatch.setattr(runs, "MOST_JOBS", 2)
 
 
