@@ -17,7 +17,7 @@ from aima_scheduler.deciders.model import Job, Machine, Placement, Shape, Shortf
 from aima_scheduler.deciders.placement import Data
 from aima_scheduler.deciders.preemption import Crowd, Lost, Preempt, Preemption, Spending, Way, since_start
 from aima_scheduler.deciders.queue import Key, Waiting, place_of
-from aima_scheduler.deciders.reservation import Ends, EndsOfOne, Reservation, Running
+from aima_scheduler.deciders.reservation import STALE_SECONDS, Ends, EndsOfOne, Reservation, Running
 from aima_scheduler.deciders.rooms import fits
 from aima_scheduler.deciders.round import Round
 from aima_scheduler.deciders.settings import SEED_RULES, SHORT_FIRST, Settings
@@ -59,12 +59,13 @@ class Engine:
         self._withholding = Withholding(self.fleet)
         self._unfilled: set[str] = set()
         """Reservations whose machines nobody has looked at since something changed."""
-        self._turn_of_the_old = self.settings.starvation_every - 1
-        """So many are placed yet before it is the turn of who has waited for too long."""
+        self._next_turn, self._next_drain = 0, 0
+        """At how many placements the oldest that may fit has a turn of its own, and it is tried to drain machines."""
+        self._some_are_old = False
+        """Whether somebody may have waited for too long, as far as this decision goes."""
         self._draining: str | None = None
         """Who has waited for too long and has a start kept free on machines where nothing begins before it."""
-        self._nobody_starves = False
-        """Whether none of those that may fit has waited for too long, as far as this decision goes."""
+        self._placed = 0
         self.spending = Spending()
         """Work that was lost lately because jobs gave way."""
         for machine in machines:
@@ -167,7 +168,8 @@ class Engine:
             self._parked.clear()
         decisions: list[Decision] = [*self._refused]
         self._refused.clear()
-        self._nobody_starves = not self._may_starve(now)
+        every, too_long = self.settings.starvation_every, self.settings.starvation_after
+        self._some_are_old = every > 0 and now - self.waiting.since() >= too_long
         usage = self.usage if self.settings.fair else None
         turn = Round(self.settings.ordering, usage, now, self._parked.__contains__)
         for shape in self.waiting.shapes():
@@ -240,7 +242,6 @@ class Engine:
         """Place one job; shapes that do not fit are parked on the way."""
         while (starving := self._starving(now)) is not None:
             if (placed := self._try(starving, now)) is not None:
-                self._turn_of_the_old = self.settings.starvation_every - 1
                 turn.served(starving)
                 return placed
             turn.refused(starving.shape)
@@ -262,22 +263,25 @@ class Engine:
         """Give the job that has waited for longest, of those that may fit, where it is its turn."""
         if self._draining and (job := self._reservations[self._draining].job).shape not in self._parked:
             return job
-        if self._nobody_starves or self._turn_of_the_old > 0:
+        if not self._some_are_old:
             return None
-        oldest = self._too_old(self.waiting.oldest(self._parked), now)
-        self._nobody_starves = oldest is None
+        rules = self.settings
+        if self._placed >= self._next_turn and now - self.waiting.since() >= rules.drain_after:
+            oldest, too_long = self.waiting.oldest(self._parked), rules.drain_after
+            # Whether or not there is one: every lane is asked.
+            self._next_turn = self._placed + rules.starvation_every
+        elif (self._placed + 1) % rules.starvation_every == 0:
+            oldest, too_long = self.waiting.oldest(), rules.starvation_after
+        else:
+            return None
+        if oldest is None or oldest.shape in self._parked or now - oldest.queued_at < too_long:
+            return None
         return oldest
-
-    def _may_starve(self, now: float) -> bool:
-        return self.settings.starvation_every > 0 and now - self.waiting.since() >= self.settings.starvation_after
-
-    def _too_old(self, job: Job | None, now: float) -> Job | None:
-        """Give a job back that has waited for longer than anybody should."""
-        return job if job is not None and now - job.queued_at >= self.settings.starvation_after else None
 
     def _try(self, job: Job, now: float) -> Placement | None:
         kept = self._reservations.get(job.id)
-        if kept is not None and (job.id == self._draining or len(kept.machines) > 1):
+        stale = kept is not None and now - kept.planned_at >= STALE_SECONDS
+        if kept is not None and (stale or job.id == self._draining or len(kept.machines) > 1):
             self._forget_reservation(job.id)  # what is kept free may be enough, with what is free elsewhere
             kept = None
         data = Data(job.data_location, job.data_bytes) if job.data_location else None
@@ -285,9 +289,8 @@ class Engine:
         if slots is None:
             self._parked[job.shape] = None
             if kept is None and len(self._reservations) < self.settings.reservations:
-                self._keep_free(
-                    job, Ends(self.runs_on, now, self._ends)
-                )  # before anybody behind it takes what it waits for
+                # Before anybody behind it takes what it waits for.
+                self._keep_free(job, Ends(self.runs_on, now, self._ends))
             return None
         if kept is not None:
             self._forget_reservation(job.id)
@@ -297,7 +300,7 @@ class Engine:
         self.waiting.remove(job.id)
         self.fleet.take(job.shape, slots)
         self._note(Running(job, slots, now), now)
-        self._turn_of_the_old -= 1
+        self._placed += 1
         return Placement(job.id, slots)
 
     def _note(self, one: Running, now: float) -> None:
@@ -329,17 +332,19 @@ class Engine:
 
     def _drain(self, now: float) -> None:
         """Keep a start free for who has waited too long: its score grows no more, and whoever is smaller passes it."""
-        if self._draining or self._turn_of_the_old > 0 or not self._may_starve(now):
+        every, too_long = self.settings.starvation_every, self.settings.drain_after
+        if self._draining or not every or self._placed < self._next_drain or now - self.waiting.since() < too_long:
             return
-        oldest = self._too_old(self.waiting.oldest(), now)
-        if oldest is not None and oldest.shape in self._parked:
-            for job_id in list(self._reservations):
-                self._forget_reservation(job_id)
-            self._keep_free(oldest, Ends(self.runs_on, now, self._ends))
-            if oldest.id in self._reservations:
-                self._draining = oldest.id
-            else:
-                self._turn_of_the_old = self.settings.starvation_every - 1  # nowhere as things are: it is tried again
+        oldest = self.waiting.oldest()
+        if oldest is None or now - oldest.queued_at < too_long or oldest.shape not in self._parked:
+            return
+        for job_id in list(self._reservations):
+            self._forget_reservation(job_id)
+        self._keep_free(oldest, Ends(self.runs_on, now, self._ends))
+        if oldest.id in self._reservations:
+            self._draining = oldest.id
+        else:
+            self._next_drain = self._placed + every  # nowhere, as things are
 
     def _keep_free(self, job: Job, ends: Ends) -> None:
         kept = reservation.plan(self.fleet, job, ends)

@@ -15,6 +15,9 @@ from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Job, Machine, Shape, Slot, expected_seconds
 from aima_scheduler.deciders.rooms import FreeGpu, Room, could_run, fits, usable_gpus
 
+STALE_SECONDS = 1.0
+"""A start that was planned so long ago is planned anew when its job is looked at: what runs ends as it likes."""
+
 MACHINES_LOOKED_AT = 32
 """Of a large fleet so many machines are compared: the best of them is hardly later than the best of all."""
 
@@ -35,6 +38,10 @@ class Running(NamedTuple):
         ran = now - self.started_at
         return self.started_at + (expected if ran < expected else 1.5 * ran + 1)
 
+    def has_overrun(self, now: float) -> bool:
+        """Tell whether it runs for longer than was expected."""
+        return now - self.started_at >= expected_seconds(self.job)
+
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
@@ -44,6 +51,8 @@ class Reservation:
     machines: tuple[str, ...]
     """One for each member, in no order; a machine that takes several is named as often."""
     at: float
+    planned_at: float
+    """When that was found out."""
 
 
 class Ends:
@@ -64,8 +73,10 @@ class Ends:
         """List what runs on a machine with when it ends, the first to end first."""
         found = self._kept.get(machine_id)
         if found is None or (found and found[0][0] <= self.now):
-            ends = [(one.ends_at(self.now), one) for one in self._runs_on(machine_id)]
-            found = self._kept[machine_id] = sorted(ends, key=_first)
+            running = self._runs_on(machine_id)
+            found = sorted([(one.ends_at(self.now), one) for one in running], key=_first)
+            if not any(one.has_overrun(self.now) for one in running):
+                self._kept[machine_id] = found
         return found
 
 
@@ -83,13 +94,13 @@ def plan(fleet: Fleet, job: Job, ends: Ends) -> Reservation | None:
             starts = sorted([*starts, *((at, machine.id) for at in found)])[: job.shape.members]
     if len(starts) < job.shape.members:
         return None
-    return Reservation(job, tuple(machine for _, machine in starts), starts[-1][0])
+    return Reservation(job, tuple(machine for _, machine in starts), starts[-1][0], ends.now)
 
 
 def later(kept: Reservation, ends: Ends) -> Reservation:
     """Tell anew when a start on the same machines will be, where nothing else begins there: when all is over."""
     lasts = [at for machine in set(kept.machines) for at, _ in ends.on(machine)]
-    return replace(kept, at=max(lasts, default=ends.now))
+    return replace(kept, at=max(lasts, default=ends.now), planned_at=ends.now)
 
 
 def slot_on(fleet: Fleet, machine_id: str, shape: Shape) -> Slot | None:

@@ -29,6 +29,9 @@ class Settings:
     """From this wait on, s, age counts for no more (spec 4.1); the guarantee below takes over."""
     starvation_every: int = 10
     """Every so many placements one is for the job that has waited for longest, where that is too long; 0: never."""
+    drain_after: float = 36_000.0
+    """From this wait on, s, the oldest job has machines drained for it, where nothing else begins; more often it would
+    cost more than it gives (measured by `python -m benchmarks.scheduler.policies`)."""
     head_blocks: bool = False
     """Whether nobody overtakes a job that has to wait; for comparison."""
     preemption: Preemption | None = None

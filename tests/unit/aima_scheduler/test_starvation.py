@@ -15,7 +15,7 @@ from aima_scheduler.deciders.engine import Engine, Settings
 from aima_scheduler.deciders.model import Job, Machine, Placement, Shape
 
 AFTER = 600.0
-RULES = Settings(starvation_after=AFTER)
+RULES = Settings(starvation_after=AFTER, drain_after=2 * AFTER)
 LONGEST = 60.0
 """No job runs for longer, s."""
 CORES = 4
@@ -59,12 +59,12 @@ def old_job(number: int, cores: int, tenant: str = "tenant") -> Job:
 def test_whoever_has_waited_too_long_starts_soon(needs: list[int], machines: int, seed: int) -> None:
     old = [old_job(number, cores) for number, cores in enumerate(needs)]
     # One after the other at worst: each waits for a whole machine, whose jobs may run for longer than expected.
-    bound = AFTER + 8 * LONGEST * len(needs)
+    bound = 2 * AFTER + 8 * LONGEST * len(needs)
     assert set(starts(RULES, old, machines, seed, bound)) == {job.id for job in old}
 
 
 @pytest.mark.parametrize("rules", [RULES, replace(RULES, starvation_every=0)], ids=["guarded", "control"])
 def test_one_that_is_blocked_does_not_hold_up_those_behind_it(rules: Settings) -> None:
     wide, small = old_job(0, CORES), old_job(1, 1)
-    began = starts(rules, [wide, small], 1, seed=7, until=AFTER + 20 * LONGEST)
+    began = starts(rules, [wide, small], 1, seed=7, until=2 * AFTER + 20 * LONGEST)
     assert set(began) == ({"old-0", "old-1"} if rules is RULES else set())
