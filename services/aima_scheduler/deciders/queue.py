@@ -64,7 +64,7 @@ class _Dated:
 
     def __init__(self, standing: float) -> None:
         self._standing = standing
-        self._jobs: list[Job] = []
+        self.jobs: list[Job] = []
         self._at: dict[str, int] = {}
         # Flat numbers, which grow in place and which numpy reads where they lie.
         self._queued, self._deadlines = array("d"), array("d")
@@ -82,32 +82,32 @@ class _Dated:
         """When all were compared, and until when no far one's deadline counts."""
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return len(self.jobs)
 
     def add(self, job: Job) -> None:
         """Take a job in."""
         self._far_until = -math.inf
-        self._at[job.id] = len(self._jobs)
-        self._jobs.append(job)
+        self._at[job.id] = len(self.jobs)
+        self.jobs.append(job)
         self._queued.append(job.queued_at)
         self._deadlines.append(job.deadline or 0.0)
 
     def remove(self, job_id: str) -> None:
         """Let a job go: the last one takes its place."""
-        place, last = self._at.pop(job_id), self._jobs.pop()
+        place, last = self._at.pop(job_id), self.jobs.pop()
         queued, deadline = self._queued.pop(), self._deadlines.pop()
         if last.id != job_id:
-            self._jobs[place], self._at[last.id] = last, place
+            self.jobs[place], self._at[last.id] = last, place
             self._queued[place], self._deadlines[place] = queued, deadline
 
     def some(self, most: int) -> list[Job]:
         """Give so many jobs, in no order."""
-        return self._jobs[:most]
+        return self.jobs[:most]
 
     def oldest(self) -> Job:
         """Give the job that has waited for longest; raise `ValueError` where there is none."""
         queued = np.frombuffer(self._queued)
-        return min((self._jobs[one] for one in np.flatnonzero(queued == queued.min()).tolist()), key=age_key)
+        return min((self.jobs[one] for one in np.flatnonzero(queued == queued.min()).tolist()), key=age_key)
 
     def best(self, ordering: Ordering, now: float) -> tuple[Key, Job]:
         """Give the job that comes first, with its place among all jobs; raise `LookupError` where there is none."""
@@ -165,7 +165,7 @@ class _Dated:
         oldest = far
         if len(far) > LEADERS:
             oldest = far[queued[far] <= np.partition(queued[far], LEADERS)[LEADERS]]
-        jobs = [self._jobs[one] for one in oldest.tolist()]
+        jobs = [self.jobs[one] for one in oldest.tolist()]
         self._oldest = sorted([(age_key(job), job) for job in jobs], key=_place, reverse=True)
         self._younger = len(oldest) < len(far)
         self._compared_at = now
@@ -186,7 +186,7 @@ class _Dated:
                 ahead = np.concatenate([above, equal[queued[equal] <= youngest]])
             if len(ahead) < len(near):
                 self._behind = -float(least)
-        jobs = [self._jobs[one] for one in near[ahead].tolist()]
+        jobs = [self.jobs[one] for one in near[ahead].tolist()]
         places = [(-score, job.queued_at, job.id) for score, job in zip(scores[ahead].tolist(), jobs, strict=True)]
         self._leaders, self._passed = sorted(zip(places, jobs, strict=True), key=_place), 0
 
@@ -219,27 +219,27 @@ class _ByAge:
     Whoever is younger than all before is put behind them, as nearly everybody is; the others go to a heap.
     """
 
-    __slots__ = ("_heap", "_parts", "_run", "_tidy_at")
+    __slots__ = ("_parts", "_tidy_at", "heap", "run")
 
     def __init__(self, *parts: _Part) -> None:
         self._parts = parts
-        self._run: deque[_Entry] = deque()
-        self._heap: list[tuple[float, str, _Entry]] = []
+        self.run: deque[_Entry] = deque()
+        self.heap: list[tuple[float, str, _Entry]] = []
         self._tidy_at = TIDY
 
     def push(self, entry: _Entry) -> None:
         """Take a job in."""
-        job, run = entry.job, self._run
+        job, run = entry.job, self.run
         if not run or run[-1].job.queued_at < job.queued_at or not entry < run[-1]:
             run.append(entry)
         else:
-            heapq.heappush(self._heap, (job.queued_at, job.id, entry))
-        if len(run) + len(self._heap) > self._tidy_at:
+            heapq.heappush(self.heap, (job.queued_at, job.id, entry))
+        if len(run) + len(self.heap) > self._tidy_at:
             self._tidy()
 
     def first(self) -> Job | None:
         """Give the job that came first."""
-        parts, run, heap = self._parts, self._run, self._heap
+        parts, run, heap = self._parts, self.run, self.heap
         while run and run[0].part not in parts:
             run.popleft()
         while heap and heap[0][2].part not in parts:
@@ -250,20 +250,20 @@ class _ByAge:
 
     def since(self) -> float:
         """Tell since when at most anybody waits: nobody who does came before; infinite where nobody does."""
-        since = self._run[0].job.queued_at if self._run else math.inf
-        return min(since, self._heap[0][0]) if self._heap else since
+        since = self.run[0].job.queued_at if self.run else math.inf
+        return min(since, self.heap[0][0]) if self.heap else since
 
     def some(self, most: int) -> Iterator[Job]:
         """Give jobs out of so many of the oldest, and out of as many of those that came out of order."""
-        first = itertools.chain(itertools.islice(self._run, most), (entry for _, _, entry in self._heap[:most]))
+        first = itertools.chain(itertools.islice(self.run, most), (entry for _, _, entry in self.heap[:most]))
         return (entry.job for entry in first if entry.part in self._parts)
 
     def _tidy(self) -> None:
         """Forget who left, so that nobody is remembered for long."""
-        self._run = deque(entry for entry in self._run if entry.part in self._parts)
-        self._heap = [one for one in self._heap if one[2].part in self._parts]
-        heapq.heapify(self._heap)
-        self._tidy_at = 2 * (len(self._run) + len(self._heap)) + TIDY
+        self.run = deque(entry for entry in self.run if entry.part in self._parts)
+        self.heap = [one for one in self.heap if one[2].part in self._parts]
+        heapq.heapify(self.heap)
+        self._tidy_at = 2 * (len(self.run) + len(self.heap)) + TIDY
 
 
 class Lane:
@@ -285,9 +285,10 @@ class Lane:
         found: tuple[Key, Job] | None = None
         if (job := self._plain.first()) is not None:
             found = (-ordering.grown(self.standing, job, now), job.queued_at, job.id), job
-        if (job := self._late.first()) is not None:
+        late, dated = self._late, self._dated
+        if (late.run or late.heap) and (job := late.first()) is not None:
             found = _earlier(found, (place_of(job, ordering, now, self.standing), job))
-        return _earlier(found, self._dated.best(ordering, now)) if self._dated else found
+        return _earlier(found, dated.best(ordering, now)) if dated is not None and dated.jobs else found
 
     def first_within(self, seconds: float, ordering: Ordering, now: float, *, but: str) -> tuple[Key, Job] | None:
         """Give the first job, `but` one, that is taken to run no longer; where the first is not it, of some."""
