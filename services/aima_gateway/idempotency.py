@@ -7,15 +7,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from aima_common.abreast import abreast
 from aima_common.errors import TransientError
 from aima_common.ids import derive
 from aima_common.ports import Ports
-from aima_common.ports.documents import Change, Document, Expect, Insert
+from aima_common.ports.documents import Change, Document, Expect, Insert, Range
 from aima_common.problems import ProblemError, later, refuse
 
 KEPT_SECONDS = 24 * 3600
 RUNNING_SECONDS = 30.0
 """After this long without an answer the process that was asked first is taken for dead."""
+
+SWEPT_AT_A_TIME = 500
 
 LONG_AGO = "1970-01-01T00:00:00+00:00"
 """When an attempt began that has ended without an answer: nobody waits for it."""
@@ -67,10 +70,9 @@ class Idempotency:
 
     async def sweep(self) -> None:
         """Forget answers that nobody will ask for any more."""
-        now = self._clock.now().isoformat()
-        for record in await self._documents.find("idempotency", {}, order=["expires_at"], limit=500):
-            if str(record.body["expires_at"]) < now:
-                await self._documents.delete("idempotency", record.id)
+        over = {"expires_at": Range(below=self._clock.now().isoformat())}
+        while records := await self._documents.find("idempotency", over, order=["expires_at"], limit=SWEPT_AT_A_TIME):
+            await abreast(lambda record: self._documents.delete("idempotency", record.id), records)
 
     async def _begin(self, identity: str, tenant: str, fingerprint: str, seed: str) -> Document:
         now = self._clock.now()

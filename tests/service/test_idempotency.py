@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from aima_common.errors import UnavailableError
+from aima_common.ports.documents import Insert
 from aima_common.problems import ProblemError, later, refuse
+from aima_gateway import idempotency
 from aima_gateway.idempotency import RUNNING_SECONDS, Answer, Idempotency
 
 KEY = {"Idempotency-Key": "one of a kind"}
@@ -145,6 +147,19 @@ async def test_a_slow_attempt_that_fails_takes_nothing_from_the_one_that_took_ov
     assert attempts.seeds == ["seed 1"]
 
 
+async def test_a_sweep_forgets_all_answers_that_are_over_and_no_others(
+    doors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "SWEPT_AT_A_TIME", 3)
+    now = doors.ports.clock.now()
+    for number in range(10):
+        expires = now + datetime.timedelta(hours=1 if number == 4 else -1)
+        body = {"expires_at": expires.isoformat()}
+        assert await doors.ports.documents.insert("idempotency", Insert(f"{number}", "t", "answered", body))
+    await Idempotency(doors.ports).sweep()
+    assert [record.id for record in await doors.ports.documents.find("idempotency", {})] == ["4"]
+
+
 async def test_an_upload_counts_once_per_key(doors: Any) -> None:
     case = await doors.case()
     first = await doors.upload(case, b"hello", "x", **KEY)
@@ -170,7 +185,7 @@ async def test_the_same_key_for_another_upload_is_refused(doors: Any, data: byte
 
 
 async def test_a_repeat_while_the_first_is_running_is_asked_to_wait(doors: Any) -> None:
-    idempotency = Idempotency(doors.ports)
+    requests = Idempotency(doors.ports)
     going, done = asyncio.Event(), asyncio.Event()
 
     async def slow(seed: str) -> Answer:
@@ -178,14 +193,14 @@ async def test_a_repeat_while_the_first_is_running_is_asked_to_wait(doors: Any) 
         await done.wait()
         return Answer(201, {"seed": seed})
 
-    first = asyncio.create_task(idempotency.once("t", "op", "k", b"{}", "seed 1", slow))
+    first = asyncio.create_task(requests.once("t", "op", "k", b"{}", "seed 1", slow))
     await going.wait()
     with pytest.raises(Exception, match="still running") as refused:
-        await idempotency.once("t", "op", "k", b"{}", "seed 2", slow)
+        await requests.once("t", "op", "k", b"{}", "seed 2", slow)
     assert refused.value.problem.status == 409  # type: ignore[attr-defined]
     done.set()
     assert await first == Answer(201, {"seed": "seed 1"})
-    assert await idempotency.once("t", "op", "k", b"{}", "seed 3", slow) == Answer(201, {"seed": "seed 1"})
+    assert await requests.once("t", "op", "k", b"{}", "seed 3", slow) == Answer(201, {"seed": "seed 1"})
 
 
 async def test_two_requests_at_once_make_one_upload(doors: Any) -> None:
