@@ -4,7 +4,9 @@ A process refuses to start on a name that does not exist, on one that is missing
 each other: an installation with a typing error in it would run for weeks on a default that nobody chose.
 """
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,9 @@ from aima_common.errors import SettingsError
 
 PREFIX = "AIMA_"
 EVERY = "every process of a cluster"
+
+PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+"""What a location may be called."""
 
 LOG_LEVELS = ("INFO", "DEBUG", "WARNING", "ERROR")
 """The usual one first."""
@@ -117,6 +122,25 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "AIMA_SCORING", "aima, fgd, best_fit, first_fit: which machine a job goes to", "scheduler, aima up", "aima"
     ),
+    Setting(
+        "AIMA_TENANT_WEIGHTS",
+        "shares of tenants inside a class, such as news=3,archive=0.5; everybody else counts 1",
+        "scheduler, aima up",
+        "",
+    ),
+    Setting(
+        "AIMA_DATA_LOCATION", "where the bucket lies: jobs go there rather than have it sent", "scheduler", "local"
+    ),
+    Setting("AIMA_BANDWIDTH_MBIT", "megabits per second between two locations", "scheduler", "1000"),
+    Setting(
+        "AIMA_LOCATION",
+        "where this machine is: local, or what a rented place is called; what is not public stays on local ones",
+        "gpu_manager",
+        "local",
+    ),
+    Setting(
+        "AIMA_COST_PER_HOUR", "what this machine costs, in whatever unit; dear ones are taken last", "gpu_manager", "0"
+    ),
     Setting("AIMA_ANALYSIS_HOST", "address that gateways reach analysis at", "analysis", "127.0.0.1"),
     Setting("AIMA_ANALYSIS_PORT", "port of the same; 0 takes a free one", "analysis", "8702"),
     Setting("AIMA_MODELS", "folder of the model pack", "analysis, preprocessing, aima up", "the user's cache"),
@@ -157,6 +181,33 @@ def number(environment: Environment, name: str, default: int, *, least: int = 0)
         raise SettingsError(f"{name} is {text!r}, and a whole number is wanted: {KNOWN[name].meaning}") from None
     if value < least:
         raise SettingsError(f"{name} is {value}, and at least {least} is wanted: {KNOWN[name].meaning}")
+    return value
+
+
+def decimal(environment: Environment, name: str, default: float, *, least: float, most: float) -> float:
+    """Read a number, broken or whole; raise `SettingsError` for anything else, and for one outside the bounds."""
+    return decimal_of(environment.get(name, "").strip() or str(default), name, least, most)
+
+
+def decimal_of(text: str, name: str, least: float, most: float) -> float:
+    """Read a part of a setting as a number; raise `SettingsError` as `decimal` does."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        bounds = f"a number from {least:g} to {most:g} is wanted"
+        raise SettingsError(f"{name} says {text!r}, and {bounds}: {KNOWN[name].meaning}")
+    return value
+
+
+def place(environment: Environment, name: str) -> str:
+    """Read the name of a location, `local` by default; raise `SettingsError` for what is no single word."""
+    value = environment.get(name, "").strip() or "local"
+    if not PLACE.fullmatch(value):
+        raise SettingsError(
+            f"{name} is {value!r}, and a word of letters, digits and .-_ is wanted: {KNOWN[name].meaning}"
+        )
     return value
 
 

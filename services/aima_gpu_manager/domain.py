@@ -23,6 +23,10 @@ class Inventory:
     cpus: float
     memory_bytes: int
     gpus: Sequence[Gpu] = ()
+    location: str = "local"
+    """Where it is; what is not public is done on local machines only (spec 4.3)."""
+    cost_per_hour: float = 0.0
+    """What it costs, in the operator's unit."""
 
     def body(self) -> dict[str, Any]:
         """Lay it out for the machine's document."""
@@ -30,6 +34,8 @@ class Inventory:
             "cpus": self.cpus,
             "memory_bytes": self.memory_bytes,
             "gpus": [asdict(gpu) for gpu in self.gpus],
+            "location": self.location,
+            "cost_per_hour": self.cost_per_hour,
         }
 
 

@@ -3,12 +3,18 @@
 import contextlib
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pynvml
 
+from aima_common import settings
 from aima_gpu_manager.domain import Gpu, Inventory
+
+MOST_COST = 1e6
+"""No machine costs more in an hour, whatever the unit is."""
 
 CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
 
@@ -21,6 +27,14 @@ def read_inventory() -> Inventory:
         memory_bytes=min(psutil.virtual_memory().total, _memory_limit()),
         gpus=tuple(_gpus()),
     )
+
+
+def site_of(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Read where this machine is and what it costs, as its operator says; raise `SettingsError`."""
+    return {
+        "location": settings.place(environment, "AIMA_LOCATION"),
+        "cost_per_hour": settings.decimal(environment, "AIMA_COST_PER_HOUR", 0.0, least=0.0, most=MOST_COST),
+    }
 
 
 def utilisation() -> dict[str, float]:

@@ -91,6 +91,8 @@ class Board:
         self._choices = NO_CHOICES
         """What there was to choose from with the last decisions."""
         self._machines: dict[str, Machine] = {}
+        self._some_are_elsewhere = False
+        """Whether there are machines that have their input sent."""
         self._beyond: dict[str, str] = {}
         """Jobs that take less of a machine than they need, with the machine: it has no more."""
         self._claimed: dict[str, float] = {}
@@ -121,6 +123,8 @@ class Board:
             if name not in self._machines:
                 self.engine.machine_added(machine)
                 self._machines[name] = machine
+        place = self.engine.settings.data_location
+        self._some_are_elsewhere = any(machine.location != place for machine in self._machines.values())
         return nonsense
 
     def set_absent(self, found: Iterable[Facts]) -> None:
@@ -231,7 +235,14 @@ class Board:
             # Whatever it leaves behind is found or written again under the same names.
             checkpointable=True,
             preempted=reading.count(body, "preemptions"),
+            **self._data_of(body),
         )
+
+    def _data_of(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell where a job's input lies and how large it is; nothing where no machine is elsewhere."""
+        if not self._some_are_elsewhere:
+            return {}
+        return {"data_location": self.engine.settings.data_location, "data_bytes": reading.input_bytes(body)}
 
     def _shape_of(self, body: Mapping[str, Any]) -> Shape:
         # CPU is soft: a laptop never refuses a film (model.md, "States").

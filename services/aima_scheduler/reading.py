@@ -145,3 +145,10 @@ def _shown(said: object) -> str:
     """Show what a document says, but not all of it where it is long."""
     text = repr(said)
     return text if len(text) <= 100 else f"{text[:100]}…"
+
+
+def input_bytes(body: Body) -> int:
+    """Read how large a job's input is; nothing where it does not say, as that only guides where the job goes."""
+    said = body.get("input")
+    size = said.get("size_bytes") if isinstance(said, Mapping) else None
+    return size if isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= MOST_BYTES else 0

@@ -15,6 +15,8 @@ from aima_common.errors import UnavailableError
 from aima_common.jobs import JobKind, Ledger, leadership, new_job
 from aima_common.ports.documents import Change, Document, Lease, Transitioned
 from aima_gateway.remote_explanations import RemoteExplanations
+from aima_scheduler.deciders.engine import Settings
+from aima_scheduler.deciders.placement import Prices
 from aima_scheduler.dispatch import EXPECTED_SECONDS, UNCLAIMED_SECONDS, WRITTEN_AT_A_TIME, Dispatcher
 from aima_scheduler.explaining import Door, Explaining
 from tests.service.stage import NEEDS, NOW, TENANT, Stage, staged
@@ -135,6 +137,32 @@ async def test_who_takes_over_counts_what_the_one_before_had_sent(
     assert await second.place_all() == 0
     placed = [name for name, machine in (await yard.places()).items() if machine]
     assert placed == (["job"] if settles else ["another", "job"]), "there is one GPU"
+
+
+@pytest.mark.parametrize(
+    ("bucket", "megabytes", "secrecy", "machine"),
+    [
+        ("local", 100, "public", "here"),
+        ("cloud", 100, "public", "there"),
+        ("local", 0, "public", "there"),
+        ("cloud", 100, "internal", "here"),
+    ],
+    ids=["where the bytes lie", "wherever that is", "control: none are sent", "but what is not public stays"],
+)
+async def test_a_job_goes_where_its_input_lies(
+    yard: Yard, bucket: str, megabytes: int, secrecy: str, machine: str
+) -> None:
+    rules = Settings(data_location=bucket, prices=Prices(default_bandwidth=1e6))
+    dispatcher = Dispatcher(yard.stage.ports, yard.stage.ledger, yard._refused, rules)
+    size = {"cpus": 4.0, "memory_bytes": GIB, "gpus": [], "seen_at": "now"}
+    # Without anything to be sent the cheaper one is taken.
+    await yard.stage.put("machines", "here", "available", **size, location="local", cost_per_hour=1.0)
+    await yard.stage.put("machines", "there", "available", **size, location="cloud", cost_per_hour=0.5)
+    given = {"confidentiality": secrecy, "input": {"key": "k", "sha256": "0" * 64, "size_bytes": megabytes * 10**6}}
+    body: dict[str, Any] = {"run": "r", "medium": "m", "lane": "video", "needs": NEEDS, **given}
+    assert await yard.stage.ledger.add(new_job("job", TENANT, JobKind.ANALYSE, submitted_at=NOW, **body))
+    assert await dispatcher.place_all() == 1
+    assert await yard.places() == {"job": machine}
 
 
 async def test_a_job_that_no_machine_can_ever_run_is_told_why(yard: Yard) -> None:

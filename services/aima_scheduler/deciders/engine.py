@@ -6,6 +6,7 @@ freed that it could fit on, so that a saturated fleet costs nothing.
 """
 
 import math
+from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,6 +25,10 @@ from aima_scheduler.deciders.settings import SEED_RULES, SHORT_FIRST, Settings
 from aima_scheduler.deciders.withholding import Withholding
 
 __all__ = ["SEED_RULES", "SHORT_FIRST", "Decision", "Engine", "Settings", "Unschedulable"]
+
+
+STARTED = 1_000
+"""So many jobs that started last are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,8 @@ class Engine:
         self.fleet = Fleet()
         self.waiting = Waiting(self.settings.ordering)
         self.running: dict[str, Running] = {}
+        self.started: deque[Job] = deque(maxlen=STARTED)
+        """Jobs that started last, whether or not they run yet: they tell what comes."""
         self.usage = Usage(self.settings.weights, self.settings.half_life)
         self._on: dict[str, dict[str, Running]] = {}
         self._ends: dict[str, EndsOfOne] = {}
@@ -301,6 +308,7 @@ class Engine:
         self.fleet.take(job.shape, slots)
         self._note(Running(job, slots, now), now)
         self._placed += 1
+        self.started.append(job)
         return Placement(job.id, slots)
 
     def _note(self, one: Running, now: float) -> None:

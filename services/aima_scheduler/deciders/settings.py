@@ -17,6 +17,8 @@ class Settings:
     ordering: Ordering = USUAL
     scoring: Scoring = Scoring.AIMA
     prices: Prices = DEFAULT_PRICES
+    data_location: str = "local"
+    """Where originals, derivatives and results lie; what runs elsewhere has its input sent there."""
     fair: bool = True
     """Whether tenants share a class by weighted dominant shares."""
     weights: Mapping[str, float] = field(default_factory=dict)

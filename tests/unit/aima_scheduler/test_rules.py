@@ -3,6 +3,7 @@ import pytest
 from aima_common.errors import SettingsError
 from aima_scheduler.deciders.engine import SEED_RULES, SHORT_FIRST, Settings
 from aima_scheduler.deciders.ordering import Order
+from aima_scheduler.deciders.placement import DEFAULT_PRICES
 from aima_scheduler.deciders.preemption import BUDGET_SECONDS, Preemption
 from aima_scheduler.deciders.scoring import Scoring
 from aima_scheduler.rules import rules_of
@@ -55,3 +56,29 @@ def test_a_choice_that_those_rules_do_not_leave_is_refused(name: str) -> None:
 def test_a_word_that_is_none_is_refused_with_those_there_are(name: str) -> None:
     with pytest.raises(SettingsError, match=f"{name} is 'best'.*(seed|fgd|off)"):
         rules_of({name: "best"})
+
+
+def test_tenants_have_their_shares_and_everybody_else_one() -> None:
+    assert rules_of({}).weights == {}
+    assert rules_of({"AIMA_TENANT_WEIGHTS": "news=3, archive = 0.5"}).weights == {"news": 3.0, "archive": 0.5}
+
+
+@pytest.mark.parametrize("said", ["news", "news=", "=3", "news=3,news=4", "news=0", "news=-1", "news=many", "news=1e9"])
+def test_shares_that_are_none_are_refused(said: str) -> None:
+    with pytest.raises(SettingsError, match="AIMA_TENANT_WEIGHTS says"):
+        rules_of({"AIMA_TENANT_WEIGHTS": said})
+
+
+def test_where_the_bucket_lies_and_how_fast_one_gets_there_are_said() -> None:
+    usual, said = rules_of({}), rules_of({"AIMA_DATA_LOCATION": "paris", "AIMA_BANDWIDTH_MBIT": "80"})
+    assert (usual.data_location, usual.prices) == ("local", DEFAULT_PRICES)
+    assert (said.data_location, said.prices.default_bandwidth) == ("paris", 10e6)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("AIMA_DATA_LOCATION", "two words"), ("AIMA_BANDWIDTH_MBIT", "0"), ("AIMA_BANDWIDTH_MBIT", "fast")],
+)
+def test_a_place_or_a_bandwidth_that_is_none_is_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        rules_of({name: value})
