@@ -15,7 +15,7 @@ from aima_common.ids import job_id
 from aima_common.jobs import AFRESH, JobKind, Ledger, attempt, errors_of, new_job
 from aima_common.pages import every
 from aima_common.ports import Ports
-from aima_common.ports.documents import Change, Document, Expect
+from aima_common.ports.documents import Change, Document, Expect, Outcome
 from aima_scheduler import domain
 from aima_scheduler.waiting import MANY, by_id, chunks
 
@@ -188,10 +188,19 @@ class Runs:
         """Tell that a run has ended to those who asked for it only now."""
         await self._move(run, run.state, {}, cause, [], inbox=cause)
 
-    async def join(self, run: Document, wish: domain.Demand) -> None:
-        """Note that an open run is wanted once more; what is stricter or more urgent counts."""
-        await self.set_demand(run, domain.demand([run.body, wish.body()]))
+    async def join(self, run: Document, wish: domain.Demand, cause: str) -> bool:
+        """Note that an open run is wanted once more, once per cause; what is stricter or more urgent counts.
+
+        False where the run has ended meanwhile.
+        """
+        demand = domain.demand([run.body, wish.body()]).body()
+        fields = {} if demand == demand_of(run) else {**demand, "changed": True}
+        # Noted also where nothing changes: told again after the run's end, the message would have that told again.
+        joined = await self._documents.transition(
+            "runs", run.id, expect=Expect(state=RUN_OPEN), change=Change(set=fields), inbox=cause
+        )
         await self.settle([run.id])
+        return joined.outcome is not Outcome.REFUSED
 
     async def set_demand(self, run: Document, demand: domain.Demand) -> None:
         """Give an open run what is wanted of it; its jobs follow in `settle`."""

@@ -228,13 +228,14 @@ class Scheduler:
         self._dispatcher.wake()
 
     async def _wanted_again(self, identity: str, wish: domain.Demand, cause: str) -> None:
-        run = await self._documents.load("runs", identity)
-        if run is not None and run.state in REVIVABLE:
-            await self._runs.revive(run, cause)
-        elif run is not None and run.state in RUN_TERMINAL:
-            await self._runs.tell_again(run, cause)
-        elif run is not None:
-            await self._runs.join(run, wish)
+        while (run := await self._documents.load("runs", identity)) is not None:
+            if run.state in REVIVABLE:
+                await self._runs.revive(run, cause)
+            elif run.state in RUN_TERMINAL:
+                await self._runs.tell_again(run, cause)
+            elif not await self._runs.join(run, wish, cause):
+                continue  # it has ended just now
+            return
 
     async def _abandon_unschedulable(self, job: Document, reason: str) -> None:
         await self._runs.abandon(job, reason, f"{attempt(job)}-unschedulable")

@@ -192,6 +192,25 @@ async def test_a_rejected_medium_ends_its_run_with_the_reason_in_either_order(ho
     assert await house.stage.everything() == before
 
 
+@pytest.mark.parametrize("priority", [Priority.NORMAL, Priority.HIGH], ids=["wants the same", "wants more"])
+async def test_a_second_upload_that_is_told_again_after_the_end_changes_nothing(
+    house: House, priority: Priority
+) -> None:
+    await house.say(uploaded())
+    await house.accept("other case", "other item")
+    second = house.stage.envelope(uploaded(case="other case", item="other item", priority=priority))
+    await house.hear(second)
+    await house.reject()
+    await house.say(REJECTED)
+    before, told = await house.run(), len(await house.stage.told())
+    assert (before.state, before.body["priority"]) == ("rejected", priority.value)
+    await house.hear(second)
+    assert (await house.run(), len(await house.stage.told())) == (before, told)
+    third = house.stage.envelope(uploaded(case="other case", item="third item"))
+    await house.hear(third)
+    assert len(await house.stage.told()) > told, "control: one that was not heard before is told of the end"
+
+
 async def test_the_same_medium_in_a_second_case_is_not_analysed_again_but_told_of_again(house: House) -> None:
     await house.say(uploaded())
     await house.prepare(1, whole=True)

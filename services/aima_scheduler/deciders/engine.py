@@ -66,7 +66,7 @@ class Engine:
         self._withholding = Withholding(self.fleet)
         self._unfilled: set[str] = set()
         """Reservations whose machines nobody has looked at since something changed."""
-        self._next_turn, self._next_drain = 0, 0
+        self._next_turn, self._next_drain = self.settings.starvation_every - 1, 0
         """At how many placements the oldest that may fit has a turn of its own, and it is tried to drain machines."""
         self._some_are_old = False
         """Whether somebody may have waited for too long, as far as this decision goes."""
