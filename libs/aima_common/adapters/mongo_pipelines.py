@@ -261,9 +261,11 @@ def _waiting_in(collection: str, limit: int, older_than_seconds: float) -> list[
     # A date minus a number is that many milliseconds earlier.
     before = {"$subtract": ["$$NOW", round(older_than_seconds * 1000)]}
     return [
-        {"$match": {"waiting_since": {"$exists": True}, "$expr": {"$lte": ["$waiting_since", before]}}},
+        # The oldest first, and of these the old ones: asked for the old ones at once, MongoDB reads every document.
+        {"$match": {"waiting_since": {"$exists": True}}},
         {"$sort": {"waiting_since": 1}},
         {"$limit": limit},
+        {"$match": {"$expr": {"$lte": ["$waiting_since", before]}}},
         {"$project": {"outbox": 1, "collection": _literal(collection)}},
         {"$unwind": {"path": "$outbox", "includeArrayIndex": "place"}},
         {"$match": {"$expr": {"$lte": ["$outbox.at", before]}}},
