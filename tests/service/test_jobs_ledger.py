@@ -3,7 +3,7 @@
 import datetime
 import random
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,27 +18,9 @@ from aima_common.jobs.ledger import LEASE_SECONDS
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Document
+from tests.service.moved_clock import MovedClock
 
 PASSING = Failure("timeout", "too slow", transient=True)
-
-
-@dataclass
-class MovedClock:
-    """Time that only the test moves; the store's, too."""
-
-    seconds: float = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-    def now(self) -> datetime.datetime:
-        return datetime.datetime.fromtimestamp(self.seconds, datetime.UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
 
 
 class Bench:

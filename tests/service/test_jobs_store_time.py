@@ -1,30 +1,11 @@
 """The store's time is asked for now and again, and carried on in between."""
 
 import datetime
-from dataclasses import dataclass
 from pathlib import Path
 
 from aima_common.adapters.embedded.documents import SqliteDocuments
 from aima_common.jobs.store_time import TRUSTED_SECONDS, StoreTime
-
-
-@dataclass
-class MovedClock:
-    """Time that only the test moves."""
-
-    seconds: float
-
-    def __call__(self) -> float:
-        return self.seconds
-
-    def now(self) -> datetime.datetime:
-        return datetime.datetime.fromtimestamp(self.seconds, datetime.UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
+from tests.service.moved_clock import MovedClock
 
 
 def ahead(clock: MovedClock, seconds: float) -> datetime.datetime:

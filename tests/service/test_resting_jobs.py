@@ -19,6 +19,7 @@ from aima_common.jobs.window import OF_EACH
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Insert
 from aima_scheduler.service import Scheduler
+from tests.service.moved_clock import MovedClock
 from tests.service.stage import staged
 
 AWAY = Failure.of(UnavailableError("nobody answers", code="vectors"))
@@ -28,29 +29,10 @@ LIMIT = 30
 MANY = 3 * LIMIT
 
 
-class SetClock:
-    """Time that only the test moves; the store's, too."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-    def now(self) -> datetime.datetime:
-        return datetime.datetime.fromtimestamp(self.seconds, datetime.UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
-
-
 class Queue:
     """Jobs of one class, the older the earlier they were added, and two who look at them."""
 
-    def __init__(self, documents: SqliteDocuments, clock: SetClock) -> None:
+    def __init__(self, documents: SqliteDocuments, clock: MovedClock) -> None:
         self.documents = documents
         self.clock = clock
         nothing = cast("Any", None)
@@ -84,7 +66,7 @@ class Queue:
 
 @pytest.fixture
 async def queue(tmp_path: Path) -> AsyncIterator[Queue]:
-    clock = SetClock()
+    clock = MovedClock()
     async with SqliteDocuments.open(tmp_path / "documents.db", clock=clock) as documents:
         yield Queue(documents, clock)
 

@@ -16,8 +16,8 @@ from aima_common.jobs import JobKind, Ledger, new_job
 from aima_common.ports.documents import Change, Insert
 from aima_scheduler import runs, safety, service, waiting
 from aima_scheduler.service import Scheduler
-from tests.service.stage import NOW, TENANT, analyzer_body, staged, uploaded
-from tests.service.test_scheduler_runs import ANALYZERS, House, choose, medium_prepared, planned, resync
+from tests.service.stage import NOW, TENANT, uploaded
+from tests.service.test_scheduler_runs import ANALYZERS, House, choose, housed, medium_prepared, planned, resync
 
 PUBLIC: dict[str, Any] = {"priority": "normal", "deadline": None, "confidentiality": "public"}
 SECRET: dict[str, Any] = {**PUBLIC, "confidentiality": "confidential"}
@@ -26,14 +26,9 @@ SECRET: dict[str, Any] = {**PUBLIC, "confidentiality": "confidential"}
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     """A scheduler, and a public case with one medium, which is not uploaded yet."""
-    async with staged(tmp_path) as stage:
-        for name in ANALYZERS:
-            await stage.put("analyzers", name, "available", **analyzer_body(name))
-        house = House(stage)
-        await house.accept()
+    async with housed(tmp_path) as house:
         await choose(house, "case", **PUBLIC)
         yield house
-        assert await house.violations() == []
 
 
 def before_the_first(

@@ -1,5 +1,6 @@
 """What the scheduler makes of messages: in any order, any number of times."""
 
+import contextlib
 import itertools
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -109,15 +110,22 @@ def medium_prepared(count: int) -> m.MediumPrepared:
 REJECTED = m.MediumRejected(medium="film", code="truncated", reason="cut off", remedy="send it whole")
 
 
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with staged(tmp_path) as stage:
+@contextlib.asynccontextmanager
+async def housed(folder: Path) -> AsyncIterator[House]:
+    """A scheduler, analyzers, and a medium that is accepted; nothing may be broken in the end."""
+    async with staged(folder) as stage:
         for name in ANALYZERS:
             await stage.put("analyzers", name, "available", **analyzer_body(name))
         house = House(stage)
         await house.accept()
         yield house
         assert await house.violations() == []
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with housed(tmp_path) as house:
+        yield house
 
 
 async def test_before_analysis_has_announced_all_its_analyzers_nothing_is_planned(house: House) -> None:
