@@ -138,9 +138,10 @@ class PlainRound:
     def __init__(self, ordering: Ordering, usage: PlainUsage | None, now: float, skip: Callable[[Shape], bool]) -> None:
         self._ordering, self._usage, self._now, self._skip = ordering, usage, now, skip
         self._entries: list[tuple[Key, Job, PlainLane]] = []
+        self.went: set[str] = set()
 
-    def offer(self, lanes: Iterable[PlainLane]) -> None:
-        """Let the jobs of lanes take part."""
+    def offer(self, _shape: Shape, lanes: Iterable[PlainLane]) -> None:
+        """Let the jobs of a shape's lanes take part."""
         for lane in lanes:
             self.again(lane)
 
@@ -150,10 +151,11 @@ class PlainRound:
             self._entries.append((*found, lane))
 
     def served(self, job: Job) -> None:
-        """Nothing is remembered that this could change."""
+        """Remember who went though it was not its turn."""
+        self.went.add(job.id)
 
     def refused(self, shape: Shape) -> None:
-        """The same."""
+        """Nothing is remembered that this could change."""
 
     def next(self) -> tuple[Job, PlainLane] | None:
         """Let every class bid with the first job of the tenant that has least; take the best of them."""

@@ -1,5 +1,6 @@
 """The rooms in which a shape fits, best first; kept up to date by what became of the fleet since the last question."""
 
+import math
 from collections.abc import Iterable
 from heapq import heappop, heappush, heapreplace
 from typing import NamedTuple
@@ -42,6 +43,8 @@ class Candidates:
         self._fits: dict[int, _Fit | None] = {}
         """By room, computed once for each; None where the shape does not fit."""
         self._heaps: dict[str, list[Entry]] = {}
+        self._entered: dict[int, int] = {}
+        """Room -> the position in its first entry."""
         self._epoch = -1
         self._read = 0
 
@@ -75,25 +78,31 @@ class Candidates:
             now_first = fleet.first(room)
             if now_first is None:
                 heappop(heap)
+                self._entered.pop(room, None)
             else:
                 heapreplace(heap, (spares_gpus, score, now_first, room))
+                self._entered[room] = now_first
         return None
 
     def _catch_up(self) -> None:
         fleet, joined = self._fleet, self._fleet.joined
         if self._epoch != fleet.epoch:
             self._heaps.clear()
-            self._add(list(fleet.occupied()))
+            self._entered.clear()
+            self._add([(room, first) for room in list(fleet.occupied) if (first := fleet.first(room)) is not None])
         elif self._read < len(joined):
-            self._add(dict.fromkeys(joined[self._read :]))
+            self._add(joined[self._read :])
         self._epoch, self._read = fleet.epoch, len(joined)
 
-    def _add(self, rooms: Iterable[int]) -> None:
-        """Add the entries of those rooms that the shape fits into and that a machine is in."""
-        heaps, fits_by_room, first_of = self._heaps, self._fits, self._fleet.first
-        for room in rooms:
+    def _add(self, joined: Iterable[tuple[int, int]]) -> None:
+        """Add the entries of those rooms that the shape fits into and that a machine is in.
+
+        A room may begin with a later machine by now: what it began with is found to be gone when its entry is the best.
+        """
+        heaps, fits_by_room, entered, occupied = self._heaps, self._fits, self._entered, self._fleet.occupied
+        for room, first in joined:
             fit = fits_by_room.get(room, UNKNOWN)
-            if fit is None or (first := first_of(room)) is None:
+            if fit is None or entered.get(room, math.inf) <= first or room not in occupied:
                 continue
             if fit is UNKNOWN and (fit := self._look(room)) is None:
                 continue
@@ -101,6 +110,7 @@ class Candidates:
             if location not in heaps:
                 heaps[location] = []
             heappush(heaps[location], (spares_gpus, score, first, room))
+            entered[room] = first
 
     def _look(self, number: int) -> _Fit | None:
         room, shape = self._fleet.catalogue.rooms[number], self._shape

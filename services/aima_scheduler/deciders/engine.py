@@ -181,7 +181,7 @@ class Engine:
         turn = Round(self.settings.ordering, usage, now, self._parked.__contains__)
         for shape in self.waiting.shapes():
             if shape not in self._parked:
-                turn.offer(self.waiting.lanes(shape))
+                turn.offer(shape, self.waiting.lanes(shape))
         while most is None or len(decisions) < most:
             placed = self._next(turn, now)
             if placed is None:
@@ -247,15 +247,15 @@ class Engine:
 
     def _next(self, turn: Round, now: float) -> Placement | None:
         """Place one job; shapes that do not fit are parked on the way."""
-        while (starving := self._starving(now)) is not None:
+        while (self._some_are_old or self._draining) and (starving := self._starving(now)) is not None:
             if (placed := self._try(starving, now)) is not None:
                 turn.served(starving)
                 return placed
             turn.refused(starving.shape)
         while (found := turn.next()) is not None:
             job, lane = found
-            if job.id not in self.waiting:
-                turn.again(lane)  # it went as the one that starved
+            if job.id in turn.went:
+                turn.again(lane)
                 continue
             placed = self._try(job, now)
             if placed is not None:
@@ -315,7 +315,8 @@ class Engine:
         self.running[one.job.id] = one
         for slot in one.slots:
             self._on[slot.machine][one.job.id] = one
-            self._ends.pop(slot.machine, None)
+            if self._ends:
+                self._ends.pop(slot.machine, None)
         self.usage.take(one.job.priority, one.job.tenant, one.job.shape, now)
 
     # ---------------------------------------------------------------------------------- reservations

@@ -5,7 +5,7 @@ What is free is computed here and nowhere else: capacity less what was taken. Ma
 `joined`: who keeps candidates looks at what was added since, and at nothing else.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -31,10 +31,13 @@ class Fleet:
         self.catalogue = Catalogue()
         self.candidates: dict[Any, Any] = {}
         """What placement keeps of this fleet by shape."""
-        self.joined: list[int] = []
-        """Rooms that became occupied, or begin with an earlier machine than before, since the epoch began."""
+        self.joined: list[tuple[int, int]] = []
+        """Rooms that became occupied, or begin with an earlier machine than before, since the epoch began; each with
+        the position of that machine."""
         self.epoch = 0
         """Grows when `joined` begins anew."""
+        self.occupied: dict[int, int] = {}
+        """Room -> how many machines are in it; nothing for empty rooms. For others to read."""
         self._position: dict[str, int] = {}
         self._machines: list[Machine | None] = []
         self._listed: tuple[Machine, ...] | None = None
@@ -46,8 +49,6 @@ class Fleet:
         self._rooms: list[int] = []
         self._occupants: dict[int, list[int]] = {}
         """Room -> heap of the positions of its machines; those that have left are skipped."""
-        self._counts: dict[int, int] = {}
-        """Room -> how many machines are in it; nothing for empty rooms."""
         for machine in machines:
             self.add(machine)
 
@@ -100,7 +101,10 @@ class Fleet:
 
     def take(self, shape: Shape, slots: Sequence[Slot]) -> None:
         """Count a job in, one slot for each member; on `ValueError` nothing has changed."""
-        self._change(shape, slots, 1)
+        if shape.members == len(slots) == 1:
+            self._change_one(shape, slots[0], 1)  # nothing to undo, as with nearly all jobs
+        else:
+            self._change(shape, slots, 1)
 
     def release(self, shape: Shape, slots: Sequence[Slot]) -> None:
         """Count a job out again; on `ValueError` nothing has changed."""
@@ -118,14 +122,10 @@ class Fleet:
         other._bare = list(self._bare)
         other._kinds, other._gpus, other._rooms = list(self._kinds), list(self._gpus), list(self._rooms)
         other._occupants = {room: list(positions) for room, positions in self._occupants.items()}
-        other._counts = dict(self._counts)
+        other.occupied = dict(self.occupied)
         return other
 
     # ------------------------------------------------------------------------------ for who keeps candidates
-
-    def occupied(self) -> Iterator[int]:
-        """Give the number of every room that a machine is in."""
-        return iter(self._counts)
 
     def is_in(self, position: int, room: int) -> bool:
         """Tell whether the machine at a position is in a room."""
@@ -165,9 +165,6 @@ class Fleet:
     def _change(self, shape: Shape, slots: Sequence[Slot], sign: int) -> None:
         if len(slots) != shape.members:
             raise ValueError(f"{shape.members} members need as many slots, not {len(slots)}")
-        if len(slots) == 1:
-            self._change_one(shape, slots[0], sign)
-            return  # nothing to undo, as with nearly all jobs
         done = 0
         try:
             for slot in slots:
@@ -180,9 +177,10 @@ class Fleet:
 
     def _change_one(self, shape: Shape, slot: Slot, sign: int) -> None:
         position = self._position.get(slot.machine)
-        if position is None:
+        machine = None if position is None else self._machines[position]
+        if position is None or machine is None:
             raise ValueError(f"there is no machine {slot.machine}")
-        machine, room = self._at(position), self.catalogue.rooms[self._rooms[position]]
+        room = self.catalogue.rooms[self._rooms[position]]
         cpu = room.cpu_milli - sign * shape.cpu_milli
         memory = room.memory_mib - sign * shape.memory_mib
         if not (0 <= cpu <= machine.cpu_milli and 0 <= memory <= machine.memory_mib):
@@ -200,11 +198,11 @@ class Fleet:
             return
         self._leave(position)
         self._rooms[position] = room
-        count = self._counts[room] = self._counts.get(room, 0) + 1
+        count = self.occupied[room] = self.occupied.get(room, 0) + 1
         if count == 1:
             # Whoever was here before has left: nothing in the heap counts any more.
             self._occupants[room] = [position]
-            self._note(room)
+            self._note(room, position)
             return
         heap = self._occupants[room]
         heappush(heap, position)
@@ -212,20 +210,20 @@ class Fleet:
             heap[:] = {each for each in heap if self._rooms[each] == room}
             heapify(heap)
         if heap[0] == position or self.first(room) == position:
-            self._note(room)
+            self._note(room, position)
 
     def _leave(self, position: int) -> None:
         room = self._rooms[position]
         if room != GONE:
             self._rooms[position] = GONE
-            if self._counts[room] == 1:
-                del self._counts[room]
+            if self.occupied[room] == 1:
+                del self.occupied[room]
             else:
-                self._counts[room] -= 1
+                self.occupied[room] -= 1
 
-    def _note(self, room: int) -> None:
-        self.joined.append(room)
-        if len(self.joined) > 4 * len(self._counts) + 1024:
+    def _note(self, room: int, position: int) -> None:
+        self.joined.append((room, position))
+        if len(self.joined) > 4 * len(self.occupied) + 1024:
             self.joined = []
             self.epoch += 1
             if len(self.catalogue.rooms) > MOST_ROOMS + 4 * len(self._machines):
@@ -235,13 +233,13 @@ class Fleet:
         """Begin the catalogue anew with the rooms that machines are in."""
         before, self.catalogue = self.catalogue, Catalogue()
         self.candidates.clear()
-        self._occupants, self._counts = {}, {}
+        self._occupants, self.occupied = {}, {}
         for position in self._position.values():
             machine, room = self._at(position), before.rooms[self._rooms[position]]
             self._kinds[position] = kind = self.catalogue.kind(machine)
             number = self.catalogue.number(machine, kind, room.cpu_milli, room.memory_mib, room.gpus)
             self._rooms[position] = number
-            self._counts[number] = self._counts.get(number, 0) + 1
+            self.occupied[number] = self.occupied.get(number, 0) + 1
             self._occupants.setdefault(number, []).append(position)
         for heap in self._occupants.values():
             heapify(heap)

@@ -380,7 +380,10 @@ class Waiting:
         if entry is None:
             return None
         lane = entry.lane
-        lane.move(entry, _Part.GONE)
+        if entry.part is _Part.DATED:
+            lane.move(entry, _Part.GONE)
+        else:
+            entry.part = _Part.GONE  # it falls out when it comes to the top
         lane.count -= 1
         if not lane.count:
             self._close(lane)

@@ -1,7 +1,7 @@
 """One look at the queue: hands out job after job in order, across classes by score, inside a class by fairness."""
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from aima_common.contracts.media import Priority
@@ -39,13 +39,17 @@ class Round:
         self._now = now
         self._skip = skip
         self._classes: dict[Priority, _Class] = {}
-        self._refused = False
-        """Whether a shape is to be skipped that was not when its lanes were offered."""
+        self._offered: dict[Shape, Sequence[Lane]] = {}
+        self._refused: set[Lane] = set()
+        """Lanes of shapes that may have to be skipped, though they had not when they were offered."""
+        self.went: set[str] = set()
+        """Jobs that went though it was not their turn."""
         self._first: list[Entry] = []
         """Lanes of whom it was whose turn was given last."""
 
-    def offer(self, lanes: Iterable[Lane]) -> None:
-        """Let the jobs of lanes take part, none of them of a shape to be skipped."""
+    def offer(self, shape: Shape, lanes: Sequence[Lane]) -> None:
+        """Let the jobs of a shape's lanes take part; it is none to be skipped."""
+        self._offered[shape] = lanes
         for lane in lanes:
             if (found := lane.best(self._ordering, self._now)) is None:
                 continue
@@ -85,12 +89,13 @@ class Round:
 
     def served(self, job: Job) -> None:
         """Be told that a job went whose turn it was not: its tenant has another share now."""
+        self.went.add(job.id)
         if (kind := self._classes.get(job.priority)) is not None:
             kind.turn = None
 
     def refused(self, shape: Shape) -> None:
         """Be told that a shape, asked about or not, is one to be skipped from now on."""
-        self._refused = True
+        self._refused.update(self._offered.get(shape, ()))
         for kind in self._classes.values():
             if kind.turn and kind.turn[0][2].shape == shape:
                 kind.turn = None
@@ -104,7 +109,8 @@ class Round:
         while kind.tenants:
             share, tenant = kind.tenants[0]
             lanes = kind.lanes[tenant]
-            while self._refused and lanes and self._skip(lanes[0][2].shape):
+            # Most are known not to be skipped, which a lane tells sooner than a shape.
+            while lanes and lanes[0][2] in self._refused and self._skip(lanes[0][2].shape):
                 heapq.heappop(lanes)
             if not lanes:
                 kind.present.discard(heapq.heappop(kind.tenants)[1])
