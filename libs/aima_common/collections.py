@@ -74,7 +74,9 @@ COLLECTIONS: tuple[Collection, ...] = (
     Collection("leaderships", "whoever leads", ("open",), history=False),
     Collection("installations", "every process", ("open",), history=False),
     Collection("attempts", "every service", ("open",), (), history=False),
-    Collection("dead_letters", "every service", ("open", "retried", "discarded"), ("reason", "service", "at")),
+    Collection(
+        "dead_letters", "every service", ("open", "retried", "discarded"), ("reason", "service", "at", "medium")
+    ),
 )
 
 BY_NAME = {collection.name: collection for collection in COLLECTIONS}

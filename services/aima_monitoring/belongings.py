@@ -33,7 +33,7 @@ def _i7(s: Snapshot) -> Iterator[Violation]:
     referred = references(s.documents)
     erased = {m.body["object"]["key"] for m in s.of("media") if m.state == "erased" and "object" in m.body}
     for key, (size, _) in referred.items():
-        if key in erased:
+        if key in erased or (s.asked is not None and key not in s.asked):
             continue
         there = s.objects.get(key)
         if there is None:

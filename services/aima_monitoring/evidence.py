@@ -65,6 +65,8 @@ class Snapshot:
     """Collection -> its documents."""
     histories: Mapping[str, Sequence[HistoryLine]]
     objects: Mapping[str, StoredObject]
+    asked: frozenset[str] | None = None
+    """Keys of the objects that were looked for; None: all that there are."""
     outbox_written_at: Sequence[datetime.datetime] = ()
     lag: Mapping[str, int] = field(default_factory=dict)
     """Consumer group -> records it has not committed."""

@@ -1,8 +1,10 @@
-"""Reads what the checker looks at from the stores, whichever are plugged in."""
+"""Reads what the checker looks at from the stores, whichever are plugged in: all at once, or a part at a time."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from aima_common.contracts.media import Result
 from aima_common.contracts.topics import all_groups
@@ -10,8 +12,8 @@ from aima_common.errors import ObjectMissingError
 from aima_common.ids import finding_id
 from aima_common.pages import every
 from aima_common.ports import Ports
-from aima_common.ports.documents import Document
-from aima_common.references import REFERRING
+from aima_common.ports.documents import Document, Documents, Where
+from aima_common.references import REFERRING, references
 from aima_monitoring.invariants import Snapshot, StoredObject
 
 SAME_VECTORS = 1000
@@ -30,6 +32,17 @@ READ = tuple(
     )
 )
 """Collections that some rule looks at. The others are counters, keys and registers of what is."""
+
+PART = 500
+"""Documents of a part, besides what the rules ask of them."""
+
+ASKED = 50
+"""Objects that are looked for in one part, and media that were erased whose objects are: every one costs a request."""
+
+MOST = 100_000
+"""Documents beside those of a part: a medium has a few of each kind."""
+
+Each = TypeVar("Each")
 
 
 async def take(
@@ -71,6 +84,65 @@ async def take(
         accepted=accepted,
         at_rest=at_rest,
     )
+
+
+async def parts(ports: Ports, turn: int = 0) -> AsyncIterator[Snapshot]:
+    """Take a snapshot in parts, so that what is held of it is as small as one of them, however much there is.
+
+    Each has some documents of one collection, and of the others what the rules ask of these. Of a part's objects a
+    share is looked for; with as many turns as there are shares every object is. Those that nobody refers to are
+    storage's to find.
+    """
+    oldest = await ports.documents.outbox_since()
+    lag = {group: await ports.bus.lag(group, topics) for group, topics in all_groups().items()}
+    now = await ports.documents.now()
+    yield Snapshot(now, {}, {}, {}, outbox_written_at=[oldest] if oldest else [], lag=lag)
+    for name in dict.fromkeys((*READ, *WATCHED)):
+        part: list[Document] = []
+        async for document in every(ports.documents, name):
+            part.append(document)
+            if len(part) == PART:
+                yield await _part(ports, name, part, turn)
+                part = []
+        if part:
+            yield await _part(ports, name, part, turn)
+
+
+async def _part(ports: Ports, name: str, chosen: Sequence[Document], turn: int) -> Snapshot:
+    documents = {**await _beside(ports.documents, name, chosen), name: chosen}
+    lines = await ports.documents.history(name, [one.id for one in chosen]) if name in WATCHED else ()
+    erased = _share([m for m in documents.get("media", ()) if m.state == "erased"], turn)
+    originals = [m.body["object"]["key"] for m in erased if "object" in m.body]
+    asked = frozenset((*_share(sorted(references(documents)), turn), *originals))
+    infos = [info for key in sorted(asked) if (info := await ports.objects.info(key)) is not None]
+    for medium in erased if name == "media" else ():
+        infos += [info async for info in ports.objects.list(f"t/{medium.tenant}/derivatives/{medium.id}/")]
+    now = await ports.documents.now()
+    objects = {info.key: StoredObject(info.size_bytes, now.timestamp() - info.modified_at) for info in infos}
+    return Snapshot(now, documents, {name: lines}, objects, asked)
+
+
+async def _beside(documents: Documents, name: str, chosen: Sequence[Document]) -> dict[str, Sequence[Document]]:
+    """Read what the rules ask of documents of a collection: the media they are about, and what must go with them."""
+    ids = [one.id for one in chosen]
+    about = {str(one.body[field]) for one in chosen for field in ("medium", "other") if one.body.get(field)}
+    media = ids if name == "media" else sorted(about)
+    wanted: dict[str, Where] = {"media": {"id": media}, "erasures": {"medium": media}}
+    if name == "items":
+        wanted["runs"] = {"medium": media}
+    elif name == "pictures":
+        wanted["runs"] = {"id": ids}
+    elif name == "dossiers":
+        wanted["cases"] = {"id": sorted({str(one.body["case"]) for one in chosen if one.body.get("case")})}
+    elif name == "preparations":
+        wanted["dead_letters"] = {"medium": ids}
+    asked = {other: where for other, where in wanted.items() if other != name and all(where.values())}
+    return {other: await documents.find(other, where, limit=MOST) for other, where in asked.items()}
+
+
+def _share(all_of_them: Sequence[Each], turn: int) -> Sequence[Each]:
+    shares = max(1, math.ceil(len(all_of_them) / ASKED))
+    return all_of_them[turn % shares :: shares]
 
 
 async def _hash(ports: Ports, key: str) -> str:

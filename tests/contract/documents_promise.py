@@ -138,6 +138,9 @@ class DocumentsPromise(TransitionsPromise):
         for name in ("j1", "j2"):
             assert [line.version for line in lines if line.document == name] == [1, 2, 3, 4, 5, 6]
         assert await documents.history("media") == []
+        assert await documents.history("jobs", ["j2", "nobody"]) == [line for line in lines if line.document == "j2"]
+        assert await documents.history("jobs", ["j1", "j2"]) == lines
+        assert await documents.history("jobs", []) == []
 
     async def test_a_collection_of_counters_keeps_no_history(self, documents: Documents) -> None:
         await documents.insert("counters", Insert("c1", "acme", "open", {"n": 0}))

@@ -94,7 +94,7 @@ class MemoryDocuments:
     async def outbox_since(self) -> datetime.datetime | None:
         return await self._link.ask(self._store.outbox_since)
 
-    async def history(self, collection: str, document_id: str | None = None) -> Sequence[HistoryLine]:
+    async def history(self, collection: str, document_id: str | Sequence[str] | None = None) -> Sequence[HistoryLine]:
         return await self._link.ask(lambda: self._store.history(collection, document_id))
 
     async def append(self, stream: str, entry_id: str, body: Body) -> int:

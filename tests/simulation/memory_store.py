@@ -239,11 +239,11 @@ class MemoryStore:
         """Tell since when the oldest entry waits."""
         return next((entry.written_at for _, entry in self._state.outbox.values()), None)
 
-    def history(self, collection: str, document_id: str | None) -> list[HistoryLine]:
+    def history(self, collection: str, document_id: str | Sequence[str] | None) -> list[HistoryLine]:
         """Read transitions, oldest first."""
-        return [
-            line for name, line in self._state.history if name == collection and document_id in (None, line.document)
-        ]
+        lines = [line for name, line in self._state.history if name == collection]
+        wanted = [document_id] if isinstance(document_id, str) else document_id
+        return lines if wanted is None else [line for line in lines if line.document in wanted]
 
     def append(self, stream: str, entry_id: str, body: Body) -> int:
         """Add a line to a stream once."""

@@ -291,7 +291,7 @@ class MongoDocuments:
             found = await self._collections[names[0]].aggregate(pipelines.waiting_since(names)).to_list(1)
         return found[0]["waiting_since"] if found else None
 
-    async def history(self, collection: str, document_id: str | None = None) -> Sequence[HistoryLine]:
+    async def history(self, collection: str, document_id: str | Sequence[str] | None = None) -> Sequence[HistoryLine]:
         """Read transitions, oldest first; of each document the newest `HISTORY_KEPT`."""
         with _translated():
             cursor = self._collections[collection].aggregate(pipelines.histories(document_id), allowDiskUse=True)

@@ -279,9 +279,10 @@ def removal(tokens: Sequence[str]) -> list[Stage]:
     return [{"$set": {"outbox": others}}, {"$set": {"waiting_since": oldest}}]
 
 
-def histories(document_id: str | None) -> list[Stage]:
-    """Read the lines of one document, or of all, oldest first."""
-    chosen: Mapping[str, Any] = {"_id": document_id} if document_id is not None else {}
+def histories(document_id: str | Sequence[str] | None) -> list[Stage]:
+    """Read the lines of one document, of some or of all, oldest first."""
+    some = document_id if isinstance(document_id, str | None) else {"$in": list(document_id)}
+    chosen: Mapping[str, Any] = {"_id": some} if some is not None else {}
     return [
         {"$match": chosen},
         {"$project": {"history": 1}},

@@ -206,8 +206,8 @@ class Documents(Protocol):
     async def outbox_since(self) -> datetime.datetime | None:
         """Tell since when the oldest entry of all processes waits to be published; None when none does."""
 
-    async def history(self, collection: str, document_id: str | None = None) -> Sequence[HistoryLine]:
-        """Read the transitions of a document, or of all documents of a collection that keeps them, oldest first."""
+    async def history(self, collection: str, document_id: str | Sequence[str] | None = None) -> Sequence[HistoryLine]:
+        """Read the transitions of a document, of some, or of all of a collection that keeps them, oldest first."""
 
     async def append(self, stream: str, entry_id: str, body: Body) -> int:
         """Add a line to a stream once per `entry_id`; return its sequence number, from 1 without gaps."""

@@ -200,9 +200,11 @@ class SqliteDocuments:
         row = await self._database.read(lambda c: c.execute(query).fetchone())
         return _time(row[0]) if row else None
 
-    async def history(self, collection: str, document_id: str | None = None) -> Sequence[HistoryLine]:
+    async def history(self, collection: str, document_id: str | Sequence[str] | None = None) -> Sequence[HistoryLine]:
         """Read transitions, oldest first."""
-        one, values = (" AND d.id=?", [collection, document_id]) if document_id else ("", [collection])
+        wanted = [document_id] if isinstance(document_id, str) else document_id
+        one = "" if wanted is None else f" AND d.id IN ({', '.join('?' * len(wanted))})"
+        values = [collection, *(wanted or ())]
         query = (
             "SELECT d.id, l.version, l.state_before, l.state_after, l.epoch, l.holder, l.inbox, l.at, l.lease_until "  # noqa: S608
             f"FROM lines l JOIN {tables.table(collection)} d ON d.number = l.number "
