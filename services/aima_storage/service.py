@@ -142,12 +142,13 @@ class Storage:
             state = "present" if digest.hexdigest() == location.body["sha256"] else "quarantined"
         except ObjectMissingError:
             state = "missing"
-        if state != "present":
+        if state == "present":
+            return True
+        expect, change = Expect(state="present"), Change(state=state)
+        noted = await self._documents.transition("locations", location.id, expect=expect, change=change)
+        if noted.applied:  # else it was erased since it was listed, and nothing is wrong
             log.error("object_damaged", key=location.body["key"], state=state)
-            await self._documents.transition(
-                "locations", location.id, expect=Expect(state="present"), change=Change(state=state)
-            )
-        return state == "present"
+        return False
 
     async def _open_erasure(self, envelope: Envelope[Any], request: str) -> str:
         identity = erasures.erasure_id(envelope.tenant, envelope.body.medium, request)

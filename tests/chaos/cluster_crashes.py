@@ -9,6 +9,17 @@ from aima_cluster import Process
 from tests.chaos.cluster_faults import Fault, require
 from tests.chaos.cluster_ground import Ground
 from tests.chaos.crashing import POINTS, STATUS, VARIABLE, last_words
+from tests.chaos.damages import (
+    DONE_TWICE,
+    HELD_TWICE,
+    LATE_WRITE,
+    LOST,
+    OBJECT_GONE,
+    UNENDED,
+    UNREAD,
+    UNTOLD,
+    Damage,
+)
 
 CRASH_SECONDS = 120.0
 """How long a process may take until it comes to its point."""
@@ -27,6 +38,19 @@ WHERE: Mapping[str, Sequence[str]] = {
     "after a result": ("preprocessing", "analysis-image", "fusion", "dossier"),
 }
 """Point -> the services that come there."""
+
+THREATENS: Mapping[str, tuple[Damage, ...]] = {
+    "before a change": (UNENDED, LOST),
+    "after a change": (UNENDED, UNTOLD),
+    "before telling": (UNTOLD, UNENDED),
+    "after telling": (DONE_TWICE, UNTOLD),
+    "before an offset": (DONE_TWICE, UNREAD),
+    "after a claim": (HELD_TWICE, UNENDED),
+    "after an object": (OBJECT_GONE, UNENDED),
+    "before a result": (UNENDED, LATE_WRITE),
+    "after a result": (UNTOLD, LATE_WRITE),
+}
+"""Point -> what a crash there could do."""
 
 
 def crash_at(point: str, services: Sequence[str] = ()) -> Fault:
@@ -59,7 +83,7 @@ def crash_at(point: str, services: Sequence[str] = ()) -> Fault:
         names = ", ".join(process.member.name for process in pending)
         return f"{names} died there with status {STATUS} and came back"
 
-    return Fault(f"crash {point}", inflict, prepare=prepare)
+    return Fault(f"crash {point}", inflict, prepare=prepare, threatens=THREATENS[point])
 
 
 async def _arm(process: Process, point: str) -> None:

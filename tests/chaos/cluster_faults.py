@@ -13,10 +13,23 @@ import aiohttp
 
 from aima_cluster import GRACE_SECONDS, Ended
 from aima_common.contracts import messages as m
-from aima_common.contracts.topics import BY_MESSAGE, TOPICS
+from aima_common.contracts.topics import BY_MESSAGE, TOPICS, all_groups
 from aima_common.ports import Ports
 from aima_common.ports.bus import Delivery, Record
 from tests.chaos.cluster_ground import TAKEN, TURNED_AWAY, Ground
+from tests.chaos.damages import (
+    AT_REST,
+    DONE_TWICE,
+    HELD_TWICE,
+    LETTER_EMPTIED,
+    OF_SERVERS,
+    TWICE,
+    UNENDED,
+    UNREAD,
+    UNTOLD,
+    Damage,
+    of_service,
+)
 
 STORE_SECONDS = 30.0
 """How long a server is away (issue 4, "Faults")."""
@@ -47,6 +60,8 @@ class Fault:
     """What is done before anything is sent."""
     lasting: bool = False
     """Whether media are sent for as long as it is inflicted: it has to happen under load to its end."""
+    threatens: tuple[Damage, ...] = (UNENDED, UNTOLD)
+    """What it could do: the controls of its round."""
 
 
 def kill(kind: str) -> Fault:
@@ -64,7 +79,7 @@ def kill(kind: str) -> Fault:
         require(process.deaths == died + 1 and process.pid != before, f"{process.member.name} did not die")
         return f"{process.member.name} died and came back as another process"
 
-    return Fault(f"kill -9 {kind}", inflict)
+    return Fault(f"kill -9 {kind}", inflict, threatens=of_service(kind))
 
 
 def stop_server(name: str, seconds: float = STORE_SECONDS) -> Fault:
@@ -86,7 +101,7 @@ def stop_server(name: str, seconds: float = STORE_SECONDS) -> Fault:
         require(patient or name not in NEEDED_BY_UPLOADS or uploads[TURNED_AWAY] > 0, f"nobody was told: {told}")
         return f"{name} was away for {seconds:.0f} s; {told}"
 
-    return Fault(f"{name} away", inflict)
+    return Fault(f"{name} away", inflict, threatens=OF_SERVERS[name])
 
 
 async def _asked_meanwhile(ground: Ground, seconds: float, rng: random.Random) -> tuple[Counter[str], Counter[str]]:
@@ -132,7 +147,7 @@ def rolling_restart() -> Fault:
             f" status 0, {longest} last, after {ends[longest].seconds:.1f} s"
         )
 
-    return Fault("rolling restart", inflict, lasting=True)
+    return Fault("rolling restart", inflict, lasting=True, threatens=(UNENDED, HELD_TWICE, UNREAD))
 
 
 def together(*faults: Fault) -> Fault:
@@ -161,19 +176,27 @@ def _combined(faults: Sequence[Fault], inflict: Callable[[Ground, random.Random]
 
     allowed = any(fault.allowed_dead_letters for fault in faults)
     lasting = any(fault.lasting for fault in faults)
-    return Fault(word.join(fault.name for fault in faults), inflict, allowed, prepare if steps else None, lasting)
+    threatens = tuple(dict.fromkeys(damage for fault in faults for damage in fault.threatens))
+    name = word.join(fault.name for fault in faults)
+    return Fault(name, inflict, allowed, prepare if steps else None, lasting, threatens)
 
 
 async def _garbage(ground: Ground, rng: random.Random) -> str:
     async with ground.stores() as ports:
         before = await ports.documents.count("dead_letters", {"state": "open"})
-        topics = [name for topic in TOPICS for name in topic.names if topic.consumers]
+        # Where nobody listens, as on the lanes that this cluster has not, garbage would only lie.
+        silent = {name for group, names in all_groups().items() if _is_away(ground, group) for name in names}
+        topics = [name for topic in TOPICS for name in topic.names if topic.consumers and name not in silent]
         records = [Record(rng.choice(topics), f"garbage-{n}", rng.choice(GARBAGE)) for n in range(20)]
         await ports.bus.publish(records)
         async with asyncio.timeout(60):
             while await ports.documents.count("dead_letters", {"state": "open"}) < before + len(records):
                 await asyncio.sleep(0.2)
     return f"{len(records)} records of garbage became dead letters, and their partitions went on"
+
+
+def _is_away(ground: Ground, group: str) -> bool:
+    return group.startswith("analysis-") and not ground.cluster.of(group)
 
 
 async def _again(ground: Ground, rng: random.Random, *, shuffled: bool) -> str:
@@ -201,10 +224,12 @@ async def _nothing(ground: Ground, rng: random.Random) -> str:
     return "nothing was done"
 
 
-NOTHING = Fault("nothing", _nothing)
-GARBAGE_MESSAGES = Fault("garbage messages", _garbage, allowed_dead_letters=True)
-DUPLICATES = Fault("duplicate and reordered messages", _duplicates)
-REPLAY = Fault("every topic again from its first message", _replay)
+NOTHING = Fault("nothing", _nothing, threatens=AT_REST)
+GARBAGE_MESSAGES = Fault(
+    "garbage messages", _garbage, allowed_dead_letters=True, threatens=(LETTER_EMPTIED, UNREAD, UNENDED)
+)
+DUPLICATES = Fault("duplicate and reordered messages", _duplicates, threatens=(DONE_TWICE, TWICE, HELD_TWICE))
+REPLAY = Fault("every topic again from its first message", _replay, threatens=(DONE_TWICE, TWICE, HELD_TWICE))
 
 
 def _told() -> list[str]:

@@ -28,6 +28,7 @@ from aima_monitoring import snapshot
 from aima_monitoring.evidence import Footprint, Sent, Snapshot
 from aima_monitoring.invariants import Violation, check
 from tests.chaos.cluster_media import Picture, pictures
+from tests.chaos.damages import Damage
 from tests.chaos.footprint import footprint
 from tests.chaos.proxy import Proxy
 
@@ -84,6 +85,9 @@ class Found:
     seconds_to_rest: float
     rested: bool
     """Whether it came to rest at all."""
+    controls: Mapping[str, str] = field(default_factory=dict)
+    """What the fault could have done -> the rule by which the checker found it when it was done to what was seen; ""
+    where it did not."""
 
 
 class Ground:
@@ -234,16 +238,25 @@ class Ground:
         return time.monotonic() - began, quiet == 2
 
     async def look(
-        self, ports: Ports, book: Book, faults_ended_at: datetime.datetime, rest: tuple[float, bool]
+        self,
+        ports: Ports,
+        book: Book,
+        faults_ended_at: datetime.datetime,
+        rest: tuple[float, bool],
+        threatens: Sequence[Damage] = (),
     ) -> Found:
-        """Let the checker speak, and count how the case ended."""
+        """Let the checker speak, of what is there and of what a fault could have done; count how the case ended."""
         self.sample()
         self._accepted += book.accepted
         canaries = {TENANT: self.erased}
         seen = await snapshot.take(ports, accepted=self._accepted, at_rest=rest[1], canaries=canaries)
         await self._name_canary(ports, book, seen)
         seen = replace(seen, sent=book.sent, footprints=self._footprints, faults_ended_at=faults_ended_at)
-        return self._found(seen, book, rest)
+        found = self._found(seen, book, rest)
+        items = [item for item in seen.of("items") if item.body["case"] == book.case and item.state == "accepted"]
+        already = check(seen)
+        noticed = {damage: damage.noticed(seen, items, already) for damage in threatens}
+        return replace(found, controls={damage.name: damage.invariant * noticed[damage] for damage in threatens})
 
     async def read_everything(self) -> tuple[int, int, list[Violation]]:
         """Read every object again and compare it with its hash; give their number, their bytes and what is wrong."""

@@ -14,6 +14,7 @@ from aima_servers.processes import free_ports
 from tests.chaos import proxy as harm
 from tests.chaos.cluster_faults import Fault, require
 from tests.chaos.cluster_ground import Ground
+from tests.chaos.damages import GROWN, OF_SERVERS, TWICE
 from tests.chaos.proxy import Proxy
 
 BLACK_HOLE_SECONDS = 30.0
@@ -92,7 +93,7 @@ def slow(server: str) -> Fault:
         require(held_up > 0, "nothing was held up")
         return f"{held_up} stretches of bytes each took {SLOW.delay_seconds} s longer, for {HARM_SECONDS:.0f} s"
 
-    return Fault(f"{server}: slow connections", inflict)
+    return Fault(f"{server}: slow connections", inflict, threatens=(*OF_SERVERS[server], GROWN))
 
 
 def black_hole(server: str) -> Fault:
@@ -109,7 +110,7 @@ def black_hole(server: str) -> Fault:
         require(held_up > 0, "nobody said anything meanwhile")
         return f"nothing passed for {BLACK_HOLE_SECONDS:.0f} s; {held_up} connections and requests waited"
 
-    return Fault(f"{server}: black-holed connections", inflict)
+    return Fault(f"{server}: black-holed connections", inflict, threatens=(*OF_SERVERS[server], GROWN))
 
 
 def reset(server: str, seconds: float = HARM_SECONDS) -> Fault:
@@ -123,7 +124,7 @@ def reset(server: str, seconds: float = HARM_SECONDS) -> Fault:
         require(resets > 0, "no connection was reset")
         return f"{resets} connections were reset in {bursts} bursts"
 
-    return Fault(f"{server}: reset connections", inflict)
+    return Fault(f"{server}: reset connections", inflict, threatens=(*OF_SERVERS[server], GROWN))
 
 
 def lost_replies(server: str, seconds: float = HARM_SECONDS) -> Fault:
@@ -138,7 +139,7 @@ def lost_replies(server: str, seconds: float = HARM_SECONDS) -> Fault:
         require(writes > 0, f"of {len(lost)} answers that were lost none was a write's")
         return f"{len(lost)} answers were lost in {bursts} bursts, {writes} of them to writes that had been done"
 
-    return Fault(f"{server}: answers lost after the write", inflict)
+    return Fault(f"{server}: answers lost after the write", inflict, threatens=(*OF_SERVERS[server], TWICE))
 
 
 @contextlib.asynccontextmanager

@@ -52,7 +52,7 @@ async def one_round(ground: Ground, fault: Fault, media: int, seed: int, *, paus
 
         evidence, inflicted = await _inflict(ground, fault, rng, media, send)
         ended_at = await ports.documents.now()
-        found = await ground.look(ports, book, ended_at, await ground.rest(ports, book))
+        found = await ground.look(ports, book, ended_at, await ground.rest(ports, book), fault.threatens)
     return Round(
         fault=fault.name,
         seed=seed,

@@ -10,6 +10,11 @@ from aima_monitoring.invariants import Violation
 from tests.chaos.cluster_ground import Found
 from tests.chaos.controls import Control
 
+COLUMNS = (
+    *("fault", "evidence", "control: the checker finds", "media", "requests / unanswered", "violations"),
+    *("jobs begun again", "ended", "s to rest", "s"),
+)
+
 
 @dataclass(frozen=True)
 class Round:
@@ -35,6 +40,7 @@ class Round:
             said.append(f"{self.fault}: it was not inflicted: {self.evidence}")
         if not self.found.rested:
             said.append(f"{self.fault}: after {self.found.seconds_to_rest:.0f} s there was still work")
+        said += [f"{self.fault}: nobody would notice: {name}" for name, rule in self.found.controls.items() if not rule]
         if self.found.terminal != {"analysed": self.media}:
             said.append(f"{self.fault}: of {self.media} media {self.found.terminal} came to an end")
         if self.dead_letters_made and not self.allowed_dead_letters:
@@ -118,7 +124,8 @@ def as_markdown(matrix: Matrix, command: str) -> str:
         "",
         f"Made by `{command}`; do not edit. For every fault a case of small pictures was uploaded through two gateways",
         "while the fault was inflicted; when all had come to rest, the auditor's checker (I1 to I18) read the stores.",
-        "A fault that cannot prove that it happened is a failure.",
+        "A fault that cannot prove that it happened is a failure. The control of a round: what the fault could have",
+        "done was done to what the checker had just seen, and it found that by the rule that is named.",
         "",
         f"**{'Passed' if not failures else 'Failed'}.**",
         *(f"- {failure}" for failure in failures),
@@ -129,8 +136,8 @@ def as_markdown(matrix: Matrix, command: str) -> str:
         "",
         "## The faults",
         "",
-        "| fault | evidence | media | requests / unanswered | violations | jobs begun again | ended | s to rest | s |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(COLUMNS)} |",
+        f"|{'---|' * len(COLUMNS)}",
         *(f"| {' | '.join(map(str, _cells(one)))} |" for one in matrix.rounds),
         "",
         "Not shown here: loss of power, more than one machine, several brokers or members of a replica set.",
@@ -141,8 +148,10 @@ def as_markdown(matrix: Matrix, command: str) -> str:
 
 def _cells(one: Round) -> tuple[object, ...]:
     ended = ", ".join(f"{count} {state}" for state, count in one.found.terminal.items())
+    controls = "; ".join(f"{name} ({rule or '**nobody**'})" for name, rule in one.found.controls.items())
     return (
-        *(one.fault, one.evidence, one.media, f"{one.requests} / {one.unanswered}", len(one.found.violations)),
+        *(one.fault, one.evidence, controls, one.media, f"{one.requests} / {one.unanswered}"),
+        len(one.found.violations),
         *(one.found.redone, ended, f"{one.found.seconds_to_rest:.0f}", f"{one.seconds:.0f}"),
     )
 

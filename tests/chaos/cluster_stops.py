@@ -17,6 +17,7 @@ from aima_common.ports import Ports
 from aima_common.ports.documents import Document
 from tests.chaos.cluster_faults import Fault, NotInflictedError, alive, require
 from tests.chaos.cluster_ground import Ground
+from tests.chaos.damages import HELD_TWICE, LATE_WRITE, UNENDED, of_service
 
 CAUGHT_SECONDS = 90.0
 """How long it may take until a process is met while it holds a lease."""
@@ -45,7 +46,7 @@ def stop_all(kind: str, seconds: float = 2 * LEASE_SECONDS) -> Fault:
         require(silent, f"{kind} answered while it was stopped")
         return f"{len(processes)} processes of {kind} stood still for {seconds:.0f} s"
 
-    return Fault(f"SIGSTOP every {kind}", inflict)
+    return Fault(f"SIGSTOP every {kind}", inflict, threatens=(*of_service(kind), LATE_WRITE))
 
 
 def stop_holder(kind: str, seconds: float = 2 * LEASE_SECONDS) -> Fault:
@@ -64,7 +65,7 @@ def stop_holder(kind: str, seconds: float = 2 * LEASE_SECONDS) -> Fault:
         finally:
             await process.restart()
 
-    return Fault(f"SIGSTOP one {kind} that holds a job", inflict, prepare=prepare)
+    return Fault(f"SIGSTOP one {kind} that holds a job", inflict, prepare=prepare, threatens=(LATE_WRITE, HELD_TWICE))
 
 
 def stop_leader(seconds: float = 2 * LEASE_SECONDS) -> Fault:
@@ -91,7 +92,7 @@ def stop_leader(seconds: float = 2 * LEASE_SECONDS) -> Fault:
         names = f"{process.member.name} led and stood still; {_name_of(ground, after)}"
         return f"{names} led after {took:.0f} s, {more} jobs were done under it, and the first one led no more"
 
-    return Fault("SIGSTOP the scheduler that leads", inflict, lasting=True)
+    return Fault("SIGSTOP the scheduler that leads", inflict, lasting=True, threatens=(HELD_TWICE, UNENDED))
 
 
 async def _outlived(ground: Ground, process: Process, seconds: float, rng: random.Random) -> str:

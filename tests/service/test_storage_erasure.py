@@ -1,6 +1,7 @@
 """What is erased is gone from every store; before the request, it was there."""
 
 import asyncio
+import dataclasses
 import datetime
 import hashlib
 from collections.abc import AsyncIterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from aima_common import pages
 from aima_common.contracts import messages as m
@@ -276,6 +278,18 @@ async def test_an_original_as_it_was_uploaded_passes_the_check_and_a_vanished_on
     await stage.ports.objects.delete(whole.key)
     assert not await alone.storage.check(location)
     assert (await stage.one("locations", location.id)).state == "missing"
+
+
+async def test_what_was_erased_while_it_was_read_again_is_no_damage(stage: Stage) -> None:
+    alone = Alone(stage)
+    await stage.put("locations", "gone", "erased", key=ORIGINAL.key, kind="original", sha256=ORIGINAL.sha256)
+    await stage.put("locations", "lost", "present", key=ORIGINAL.key, kind="original", sha256=ORIGINAL.sha256)
+    listed = [dataclasses.replace(one, state="present") for one in await stage.all("locations")]
+    with capture_logs() as said:
+        for one in listed:
+            assert not await alone.storage.check(one)
+    assert [line["event"] for line in said] == ["object_damaged"], "the control is the one that was not erased"
+    assert (await stage.one("locations", "gone")).state == "erased"
 
 
 async def test_originals_behind_the_first_thousand_are_read_again_too(

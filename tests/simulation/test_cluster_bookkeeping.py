@@ -14,7 +14,8 @@ from tests.chaos.cluster_report import Matrix, Round, as_dict, as_markdown
 from tests.chaos.controls import Control
 from tests.chaos.crashing import POINTS
 
-FOUND = Found([], {"analysed": 8}, redone=1, dead_letters=0, seconds_to_rest=3.0, rested=True)
+CONTROLS = {"an upload is lost": "I17"}
+FOUND = Found([], {"analysed": 8}, redone=1, dead_letters=0, seconds_to_rest=3.0, rested=True, controls=CONTROLS)
 ROUND = Round("kill -9 fusion", 7, "fusion-1 died", True, 8, 9, 1, FOUND, 20.0, 0, False)
 PASSED = [Control("fencing", "", ("I5",)), Control("inbox", "", ("I6",))]
 MATRIX = Matrix(7, 1, {"fusion": 2}, 10, [ROUND], PASSED, erased=1, objects=3, bytes=30, in_the_end=[])
@@ -24,7 +25,7 @@ LOSS = Violation("I1", "item", "it is not there")
 def test_a_matrix_in_which_all_is_well_passes_and_tells_seed_counts_and_controls() -> None:
     assert MATRIX.failures() == []
     page = as_markdown(MATRIX, "the command")
-    for word in ("**Passed.**", "the command", "| 7 |", "9 / 1 / 8", "I6", "kill -9 fusion"):
+    for word in ("**Passed.**", "the command", "| 7 |", "9 / 1 / 8", "I6", "kill -9 fusion", "an upload is lost (I17)"):
         assert word in page
     assert json.loads(json.dumps(as_dict(MATRIX, "the command")))["passed"]
 
@@ -37,8 +38,9 @@ def test_a_matrix_in_which_all_is_well_passes_and_tells_seed_counts_and_controls
         ({"found": dataclasses.replace(FOUND, violations=[LOSS])}, "is not there"),
         ({"found": dataclasses.replace(FOUND, terminal={"analysed": 7})}, "came to an end"),
         ({"found": dataclasses.replace(FOUND, rested=False)}, "still work"),
+        ({"found": dataclasses.replace(FOUND, controls={"it is lost": ""})}, "nobody would notice: it is lost"),
     ],
-    ids=["no fault", "a dead letter", "a violation", "a loss", "no rest"],
+    ids=["no fault", "a dead letter", "a violation", "a loss", "no rest", "a blind checker"],
 )
 def test_a_round_in_which_a_promise_is_broken_fails_and_says_which(changed: dict[str, object], word: str) -> None:
     broken = dataclasses.replace(MATRIX, rounds=[dataclasses.replace(ROUND, **changed)])  # type: ignore[arg-type]
@@ -70,6 +72,7 @@ def test_every_fault_has_a_name_of_its_own_and_every_point_of_a_crash_is_visited
     names = [fault.name for fault in (*everything(), *selection())]
     assert len(names) == len(set(names))
     assert set(WHERE) == set(POINTS)
+    assert all(fault.threatens for fault in (*everything(), *selection()))
     assert {f"crash {point}" for point in POINTS} <= set(names)
 
 
