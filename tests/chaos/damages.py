@@ -79,8 +79,8 @@ def _object_cut(seen: Snapshot, items: Sequence[Document]) -> Snapshot:
 
 def _letter_emptied(seen: Snapshot, _items: Sequence[Document]) -> Snapshot:
     *others, last = seen.of("dead_letters")
-    # Without its place in the log, too: bytes that lie there need not be kept.
-    emptied = replace(last, body={**last.body, "value": None, "offset": None})
+    # As one from an outbox, which has no place in the log: bytes that lie there need not be kept.
+    emptied = replace(last, body={**last.body, "value": None, "offset": None, "token": "of an outbox"})
     return _with(seen, "dead_letters", [*others, emptied])
 
 

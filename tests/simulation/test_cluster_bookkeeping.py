@@ -1,11 +1,13 @@
 """The harness of clusters itself: it would tell of a broken promise, of a fault that was none, of a blind checker."""
 
 import dataclasses
+import datetime
 import json
 
 import pytest
 
-from aima_monitoring.invariants import Violation
+from aima_common.ports.documents import Document
+from aima_monitoring.invariants import Snapshot, Violation, check
 from tests.chaos.cluster_crashes import WHERE
 from tests.chaos.cluster_ground import Found
 from tests.chaos.cluster_lines import WRITES
@@ -13,6 +15,7 @@ from tests.chaos.cluster_plan import everything, selection
 from tests.chaos.cluster_report import Matrix, Round, as_dict, as_markdown
 from tests.chaos.controls import Control
 from tests.chaos.crashing import POINTS
+from tests.chaos.damages import LETTER_EMPTIED
 
 CONTROLS = {"an upload is lost": "I17"}
 FOUND = Found([], {"analysed": 8}, redone=1, dead_letters=0, seconds_to_rest=3.0, rested=True, controls=CONTROLS)
@@ -62,6 +65,17 @@ def test_a_round_in_which_a_promise_is_broken_fails_and_says_which(changed: dict
 def test_a_matrix_whose_end_or_controls_are_not_as_promised_fails(changed: dict[str, object], word: str) -> None:
     (failure,) = dataclasses.replace(MATRIX, **changed).failures()  # type: ignore[arg-type]
     assert word in failure
+
+
+def test_a_dead_letter_without_its_bytes_is_noticed_as_that() -> None:
+    body = {"topic": "t", "partition": 0, "offset": 7, "value": "YQ==", "size_bytes": 1, "reason": "r", "detail": "d"}
+    now = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
+    seen = Snapshot(now, {"dead_letters": [Document("letter", "acme", "open", 0, 1, body)]}, {}, {})
+    assert check(seen) == [], "the control: it is whole"
+    assert LETTER_EMPTIED.noticed(seen, [], [])
+    assert [violation.detail for violation in check(LETTER_EMPTIED.done_to(seen, []))] == [
+        "a dead letter without its bytes, and without a place where they lie"
+    ]
 
 
 def test_garbage_makes_dead_letters_on_purpose() -> None:

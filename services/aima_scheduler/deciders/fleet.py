@@ -101,10 +101,7 @@ class Fleet:
 
     def take(self, shape: Shape, slots: Sequence[Slot]) -> None:
         """Count a job in, one slot for each member; on `ValueError` nothing has changed."""
-        if shape.members == len(slots) == 1:
-            self._change_one(shape, slots[0], 1)  # nothing to undo, as with nearly all jobs
-        else:
-            self._change(shape, slots, 1)
+        self._change(shape, slots, 1)
 
     def release(self, shape: Shape, slots: Sequence[Slot]) -> None:
         """Count a job out again; on `ValueError` nothing has changed."""
@@ -165,6 +162,9 @@ class Fleet:
     def _change(self, shape: Shape, slots: Sequence[Slot], sign: int) -> None:
         if len(slots) != shape.members:
             raise ValueError(f"{shape.members} members need as many slots, not {len(slots)}")
+        if len(slots) == 1:
+            self._change_one(shape, slots[0], sign)
+            return  # nothing to undo, as with nearly all jobs
         done = 0
         try:
             for slot in slots:
