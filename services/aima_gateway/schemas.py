@@ -276,6 +276,9 @@ SCHEMAS: dict[str, Json] = {
             "would_help": {"type": "array", "items": STRING},
             "estimated_start_seconds": nullable(NUMBER),
             "start_interval_seconds": nullable({"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}),
+            "deadline_outlook": nullable(
+                {"type": "string", "description": "Whether its deadline will be met; null without a deadline."}
+            ),
             "placed_because": nullable(STRING),
         }
     ),

@@ -181,6 +181,7 @@ def explain(
         "would_help": [],
         "estimated_start_seconds": None,
         "start_interval_seconds": None,
+        "deadline_outlook": None,
         "placed_because": job.body.get("placed_because"),
     }
     if job.state != "ready":
@@ -234,6 +235,7 @@ def explain_by_scheduler(explained: Mapping[str, Any], told: Mapping[str, Any]) 
         "would_help": list(told["would_help"]),
         "estimated_start_seconds": start["middle"] if start else explained["estimated_start_seconds"],
         "start_interval_seconds": [start["low"], start["high"]] if start else None,
+        "deadline_outlook": told.get("deadline_outlook"),
     }
 
 

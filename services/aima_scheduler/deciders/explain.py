@@ -61,6 +61,8 @@ class Explanation:
     blockers: tuple[str, ...]
     """Jobs whose end would make room for it, on the machine where least is missing."""
     start: Start | None
+    deadline_outlook: str | None
+    """Whether its deadline will be met, in words; None for a job without one."""
 
 
 def waiting_job(engine: Engine, job_id: str, now: float, rng: "random.Random | None" = None) -> Explanation | None:
@@ -92,7 +94,34 @@ def waiting_job(engine: Engine, job_id: str, now: float, rng: "random.Random | N
         reasons.append(f"it gave way to more urgent work {often}, and is done again from its beginning")
     start = estimate(engine, job, now, rng) if rng else None
     dimension = short.dimension if short else None
-    return Explanation(job_id, position, len(engine.waiting), dimension, tuple(reasons), tuple(help_), blockers, start)
+    outlook = deadline_outlook(job, start, now)
+    told = tuple(reasons), tuple(help_)
+    return Explanation(job_id, position, len(engine.waiting), dimension, *told, blockers, start, outlook)
+
+
+def deadline_outlook(job: Job, start: Start | None, now: float) -> str | None:
+    """Say whether a job will meet its deadline, as far as durations are known; None for a job without one.
+
+    One that nothing can meet any more is not refused: it counts for all that a deadline can (spec 4.1), and is told.
+    """
+    if job.deadline is None:
+        return None
+    left, takes = job.deadline - now, job.estimate
+    if left <= 0:
+        return f"its deadline passed {-left:.0f} s ago; it counts for as much as a deadline can"
+    begins = f"its deadline is in {left:.0f} s"
+    if takes is None:
+        return f"{begins}; how long such a job takes is not known yet"
+    if takes > left:
+        return f"{begins}, and it takes about {takes:.0f} s: it can hardly be met, even if the job began now"
+    if start is None:
+        return f"{begins}; it is met if the job begins within {left - takes:.0f} s"
+    late = start.middle + takes - left
+    if late > 0:
+        return f"{begins}; as things are it will be missed by about {late:.0f} s"
+    if start.high + takes > left:
+        return f"{begins}; as things are it will be met by about {-late:.0f} s, and may be missed"
+    return f"{begins}; as things are it will be met"
 
 
 def machines_with_room(fleet: Fleet, shape: Shape) -> int:

@@ -5,6 +5,8 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping
 
+import pytest
+
 from aima_common.contracts.media import Priority
 from aima_scheduler.deciders import explain
 from aima_scheduler.deciders.engine import Engine, Settings
@@ -143,3 +145,68 @@ def test_where_nothing_is_known_of_durations_no_start_is_made_up() -> None:
     told = explain.waiting_job(engine, "waits", 2, random.Random(1))
     assert told is not None
     assert told.start is None
+
+
+@pytest.mark.parametrize(
+    ("left", "seconds", "told"),
+    [
+        (-30, 60, "its deadline passed 30 s ago"),
+        (40, 60, "it can hardly be met, even if the job began now"),
+        (80, 60, "as things are it will be missed by about"),
+        (1000, 60, "as things are it will be met"),
+        (1000, None, "how long such a job takes is not known yet"),
+    ],
+)
+def test_a_deadline_that_cannot_be_met_is_told_and_one_that_will_be_too(
+    left: float, seconds: float | None, told: str
+) -> None:
+    engine = Engine(machines=MACHINES[:1])
+    engine.submit(Job("runs", "t", Priority.NORMAL, WIDE, 90, estimate=60, longest=70))
+    engine.decide(90)
+    engine.submit(Job("waits", "t", Priority.NORMAL, WIDE, 95, deadline=100 + left, estimate=seconds))
+    engine.decide(100)
+    explained = explain.waiting_job(engine, "waits", 100, random.Random(1))
+    assert explained is not None
+    assert told in str(explained.deadline_outlook)
+
+
+def test_nothing_is_said_of_a_deadline_that_is_none() -> None:
+    engine = Engine(machines=MACHINES[:1])
+    engine.submit(job("runs", WIDE, seconds=60))
+    engine.submit(job("waits", WIDE, at=1, seconds=60))
+    engine.decide(1)
+    explained = explain.waiting_job(engine, "waits", 2, random.Random(1))
+    assert explained is not None
+    assert explained.deadline_outlook is None
+
+
+def test_what_is_said_of_deadlines_comes_true_four_times_in_five() -> None:
+    rng, right, said, too_late = random.Random(3), 0, 0, 0
+    for _ in range(12):
+        engine = Engine(Settings(starvation_every=0), MACHINES[:2])
+        for number in range(18):
+            deadline = rng.uniform(60, 260) if number % 3 == 0 else None
+            engine.submit(
+                Job(f"j{number}", "t", Priority.NORMAL, rng.choice((ONE, WIDE)), number, deadline, 60, longest=75)
+            )
+        ends = [(20 + rng.uniform(45, 75), name) for name in starts(engine, 20)]
+        heapq.heapify(ends)
+        told = {}
+        for one in [one for one in engine.waiting if one.deadline]:
+            explained = explain.waiting_job(engine, one.id, 21, rng)
+            assert explained is not None
+            told[one] = str(explained.deadline_outlook)
+        ended: dict[str, float] = {}
+        while ends:
+            now, name = heapq.heappop(ends)
+            ended[name] = now
+            engine.ended(name, now)
+            for started in starts(engine, now):
+                heapq.heappush(ends, (now + rng.uniform(45, 75), started))
+        for one, outlook in told.items():
+            late = ended[one.id] > (one.deadline or 0)
+            said, too_late = said + 1, too_late + late
+            right += late if "missed by" in outlook or "hardly" in outlook else not late
+    assert said >= 30
+    assert 0 < too_late < said, "some deadlines are met, and some are not"
+    assert right / said >= 0.8
