@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
-from typing import NamedTuple
 
 from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import Shape
@@ -14,19 +14,23 @@ Entry = tuple[bool, float, int, int]
 """Whether a machine with GPUs would serve a job without, score, position of the first machine, room."""
 
 
-class _Fit(NamedTuple):
+@dataclass(slots=True)
+class _Fit:
     """How a shape fits into a room."""
 
-    location: str
+    heap: list[Entry]
+    """The entries of its location."""
     spares_gpus: bool
     """Whether the room has GPUs that the shape has no use for."""
     score: float
     """With what the machine costs; lower is better."""
     gpus: tuple[int, ...]
     """The chosen GPUs, by their numbers in the room."""
+    entered: float = math.inf
+    """The position in the room's first entry; infinite where it has none."""
 
 
-UNKNOWN = _Fit("", spares_gpus=False, score=0.0, gpus=())
+UNKNOWN = _Fit([], spares_gpus=False, score=0.0, gpus=())
 """Stands for a room that nobody has looked at."""
 
 
@@ -43,8 +47,6 @@ class Candidates:
         self._fits: dict[int, _Fit | None] = {}
         """By room, computed once for each; None where the shape does not fit."""
         self._heaps: dict[str, list[Entry]] = {}
-        self._entered: dict[int, int] = {}
-        """Room -> the position in its first entry."""
         self._epoch = -1
         self._read = 0
 
@@ -70,47 +72,56 @@ class Candidates:
 
     def _top(self, heap: list[Entry]) -> Entry | None:
         fleet = self._fleet
+        room_at = fleet.room_at
         while heap:
             entry = heap[0]
             spares_gpus, score, first, room = entry
-            if fleet.is_in(first, room):
+            if room_at[first] == room:
                 return entry  # were an earlier machine in the room now, it would have joined with an entry of its own
-            now_first = fleet.first(room)
+            now_first, fit = fleet.first(room), self._fits[room]
             if now_first is None:
                 heappop(heap)
-                self._entered.pop(room, None)
             else:
                 heapreplace(heap, (spares_gpus, score, now_first, room))
-                self._entered[room] = now_first
+            if fit is not None:
+                fit.entered = math.inf if now_first is None else now_first
         return None
 
     def _catch_up(self) -> None:
         fleet, joined = self._fleet, self._fleet.joined
+        if self._epoch == fleet.epoch and self._read == len(joined):
+            return
         if self._epoch != fleet.epoch:
-            self._heaps.clear()
-            self._entered.clear()
+            self._forget()
             self._add([(room, first) for room in list(fleet.occupied) if (first := fleet.first(room)) is not None])
-        elif self._read < len(joined):
+        else:
             self._add(joined[self._read :])
         self._epoch, self._read = fleet.epoch, len(joined)
+
+    def _forget(self) -> None:
+        """Let no room have an entry."""
+        for heap in self._heaps.values():
+            for _, _, _, room in heap:
+                if (fit := self._fits[room]) is not None:
+                    fit.entered = math.inf
+            heap.clear()
 
     def _add(self, joined: Iterable[tuple[int, int]]) -> None:
         """Add the entries of those rooms that the shape fits into and that a machine is in.
 
         A room may begin with a later machine by now: what it began with is found to be gone when its entry is the best.
         """
-        heaps, fits_by_room, entered, occupied = self._heaps, self._fits, self._entered, self._fleet.occupied
+        known, occupied = self._fits.get, self._fleet.occupied
         for room, first in joined:
-            fit = fits_by_room.get(room, UNKNOWN)
-            if fit is None or entered.get(room, math.inf) <= first or room not in occupied:
+            if room not in occupied:
+                continue
+            fit = known(room, UNKNOWN)
+            if fit is None or fit.entered <= first:
                 continue
             if fit is UNKNOWN and (fit := self._look(room)) is None:
                 continue
-            location, spares_gpus, score, _ = fit
-            if location not in heaps:
-                heaps[location] = []
-            heappush(heaps[location], (spares_gpus, score, first, room))
-            entered[room] = first
+            heappush(fit.heap, (fit.spares_gpus, fit.score, first, room))
+            fit.entered = first
 
     def _look(self, number: int) -> _Fit | None:
         room, shape = self._fleet.catalogue.rooms[number], self._shape
@@ -119,6 +130,7 @@ class Candidates:
             score, gpus = self._rule(room, shape)
             kind = room.kind
             spares_gpus = not shape.gpu_count and bool(kind.gpus)
-            fit = _Fit(kind.location, spares_gpus, score + self._per_cost * kind.cost_per_hour, gpus)
+            heap = self._heaps.setdefault(kind.location, [])
+            fit = _Fit(heap, spares_gpus, score + self._per_cost * kind.cost_per_hour, gpus)
         self._fits[number] = fit
         return fit

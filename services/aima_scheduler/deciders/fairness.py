@@ -75,24 +75,8 @@ class Usage:
         self.whole = Amounts()
         """All that there is."""
 
-    def take(self, priority: Priority, tenant: str, shape: Shape, now: float) -> None:
-        """Count a job in."""
-        self._change(priority, tenant, shape, now, 1)
-
-    def release(self, priority: Priority, tenant: str, shape: Shape, now: float) -> None:
-        """Count a job out again; that it ran is not forgotten at once."""
-        self._change(priority, tenant, shape, now, -1)
-
-    def share(self, priority: Priority, tenant: str, now: float) -> float:
-        """Tell a tenant's share for its weight: the smaller goes first."""
-        account = self._accounts.get((priority, tenant))
-        if account is None:
-            return 0.0
-        if now <= account.at and account.whole is self.whole:  # as for most of a pass: it is known to the moment
-            return (account.share + account.past) / account.weight
-        return (self._running(account) + self._faded(account, now)) / account.weight
-
-    def _change(self, priority: Priority, tenant: str, shape: Shape, now: float, sign: int) -> None:
+    def take(self, priority: Priority, tenant: str, shape: Shape, now: float, sign: int = 1) -> None:
+        """Count a job in; with -1 out again, of which it is not forgotten at once that it ran."""
         account = self._accounts.get((priority, tenant))
         if account is None:
             account = self._accounts[priority, tenant] = _Account(self._weights.get(tenant, 1.0), now)
@@ -103,6 +87,19 @@ class Usage:
         account.memory_mib += count * shape.memory_mib
         account.gpu_milli += count * shape.gpu_count * shape.gpu_milli
         self._weigh(account)
+
+    def release(self, priority: Priority, tenant: str, shape: Shape, now: float) -> None:
+        """Count a job out again."""
+        self.take(priority, tenant, shape, now, -1)
+
+    def share(self, priority: Priority, tenant: str, now: float) -> float:
+        """Tell a tenant's share for its weight: the smaller goes first."""
+        account = self._accounts.get((priority, tenant))
+        if account is None:
+            return 0.0
+        if now <= account.at and account.whole is self.whole:  # as for most of a pass: it is known to the moment
+            return (account.share + account.past) / account.weight
+        return (self._running(account) + self._faded(account, now)) / account.weight
 
     def _running(self, account: _Account) -> float:
         """Tell the dominant share of what runs; computed anew where all that there is has changed."""

@@ -10,7 +10,7 @@ from heapq import heapify, heappop, heappush
 from typing import Any
 
 from aima_scheduler.deciders.model import WHOLE_GPU, Machine, Shape, Slot
-from aima_scheduler.deciders.rooms import Catalogue, FreeGpu, Kind, Room, all_free
+from aima_scheduler.deciders.rooms import Catalogue, FreeGpu, Kind, Layout, Room, all_free
 from aima_scheduler.deciders.workload import Workload
 
 __all__ = ["Fleet", "FreeGpu", "Kind", "Room"]
@@ -18,8 +18,12 @@ __all__ = ["Fleet", "FreeGpu", "Kind", "Room"]
 GONE = -1
 """The room of a machine that was removed."""
 
+AWAY = Layout(GONE, (), ())
+"""The layout of such a machine."""
+
 MOST_ROOMS = 200_000
-"""So many rooms are remembered beyond four for each machine; about 100 MB with what is known of them."""
+"""So many layouts of rooms, and steps between them, are remembered beyond four for each machine; about 100 MB with what
+is known of them."""
 
 
 class Fleet:
@@ -44,9 +48,9 @@ class Fleet:
         """The same without those that have left, until something changes."""
         self._bare: list[Slot] = []
         """The slot without GPUs of each machine: the same for every job there, so that it is made once."""
-        self._kinds: list[int] = []
-        self._gpus: list[tuple[FreeGpu, ...]] = []
-        self._rooms: list[int] = []
+        self.room_at: list[int] = []
+        """The number of the room of each machine, by its position. For others to read."""
+        self._layouts: list[Layout] = []
         self._occupants: dict[int, list[int]] = {}
         """Room -> heap of the positions of its machines; those that have left are skipped."""
         for machine in machines:
@@ -79,25 +83,25 @@ class Fleet:
         self._position[machine.id], self._listed = position, None
         self._machines.append(machine)
         self._bare.append(Slot(machine.id))
-        self._kinds.append(self.catalogue.kind(machine))
-        self._gpus.append(all_free(machine.gpus))
-        self._rooms.append(GONE)
-        self._move(position, machine.cpu_milli, machine.memory_mib, self._gpus[position])
+        self._layouts.append(AWAY)
+        self.room_at.append(GONE)
+        free = all_free(machine.gpus)
+        self._move(position, self.catalogue.layout(machine, machine.cpu_milli, machine.memory_mib, free))
 
     def remove(self, machine_id: str) -> None:
         """Let a machine go, with all that is taken of it; raise `KeyError` for one that is not here."""
         position = self._position.pop(machine_id)
         self._leave(position)
         self._listed = None
-        self._machines[position], self._gpus[position] = None, ()
+        self._machines[position], self._layouts[position] = None, AWAY
 
     def free(self, machine_id: str) -> Room:
         """Tell what is free on a machine; raise `KeyError` for one that is not here."""
-        return self.catalogue.rooms[self._rooms[self._position[machine_id]]]
+        return self.catalogue.rooms[self.room_at[self._position[machine_id]]]
 
     def gpus(self, machine_id: str) -> Sequence[FreeGpu]:
         """Tell what is free of each GPU of a machine, by its number."""
-        return self._gpus[self._position[machine_id]]
+        return self._layouts[self._position[machine_id]].gpus
 
     def take(self, shape: Shape, slots: Sequence[Slot]) -> None:
         """Count a job in, one slot for each member; on `ValueError` nothing has changed."""
@@ -117,23 +121,19 @@ class Fleet:
         other.catalogue = self.catalogue
         other._position, other._machines = dict(self._position), list(self._machines)
         other._bare = list(self._bare)
-        other._kinds, other._gpus, other._rooms = list(self._kinds), list(self._gpus), list(self._rooms)
+        other._layouts, other.room_at = list(self._layouts), list(self.room_at)
         other._occupants = {room: list(positions) for room, positions in self._occupants.items()}
         other.occupied = dict(self.occupied)
         return other
 
     # ------------------------------------------------------------------------------ for who keeps candidates
 
-    def is_in(self, position: int, room: int) -> bool:
-        """Tell whether the machine at a position is in a room."""
-        return self._rooms[position] == room
-
     def first(self, room: int) -> int | None:
         """Give the position of the machine of a room that came first, or None where it is empty."""
         heap = self._occupants.get(room)
         if heap is None:
             return None
-        rooms = self._rooms
+        rooms = self.room_at
         while heap:
             if rooms[heap[0]] == room:
                 return heap[0]
@@ -145,11 +145,11 @@ class Fleet:
         """Name a machine by its id, and GPUs of its room by their numbers on the machine."""
         if not sorted_gpus:
             return self._bare[position]
-        machine, gpus = self._at(position), self._gpus[position]
-        if len(gpus) == 1:
-            return Slot(machine.id, (0,))
-        order = sorted(range(len(gpus)), key=gpus.__getitem__)
-        return Slot(machine.id, tuple(sorted([order[number] for number in sorted_gpus])))
+        order = self._layouts[position].order
+        numbers = (
+            (order[sorted_gpus[0]],) if len(sorted_gpus) == 1 else tuple(sorted([order[at] for at in sorted_gpus]))
+        )
+        return Slot(self._bare[position].machine, numbers)
 
     # ------------------------------------------------------------------------------------------ taking
 
@@ -177,27 +177,36 @@ class Fleet:
 
     def _change_one(self, shape: Shape, slot: Slot, sign: int) -> None:
         position = self._position.get(slot.machine)
-        machine = None if position is None else self._machines[position]
-        if position is None or machine is None:
+        if position is None:
             raise ValueError(f"there is no machine {slot.machine}")
-        room = self.catalogue.rooms[self._rooms[position]]
+        before, gpus = self._layouts[position], slot.gpus
+        amounts = (shape.cpu_milli, shape.memory_mib, shape.gpu_count, shape.gpu_milli, shape.gpu_memory_mib)
+        step = (sign, amounts, gpus)
+        after = before.after.get(step)
+        if after is None:
+            after = before.after[step] = self._step(position, before, shape, gpus, sign)
+            self.catalogue.steps += 1
+        self._move(position, after)
+
+    def _step(self, position: int, before: Layout, shape: Shape, gpus: tuple[int, ...], sign: int) -> Layout:
+        """Tell how a machine is laid out after a member was taken in or out; raise `ValueError` where it can't be."""
+        machine, room = self._at(position), self.catalogue.rooms[before.room]
         cpu = room.cpu_milli - sign * shape.cpu_milli
         memory = room.memory_mib - sign * shape.memory_mib
         if not (0 <= cpu <= machine.cpu_milli and 0 <= memory <= machine.memory_mib):
             raise ValueError(f"machine {machine.id} would have {cpu} milli-CPU and {memory} MiB free")
-        gpus = self._gpus[position]
-        if shape.gpu_count or slot.gpus:
-            gpus = _changed_gpus(machine, gpus, shape, slot.gpus, sign)
-        self._move(position, cpu, memory, gpus)
+        free = before.gpus
+        if shape.gpu_count or gpus:
+            free = _changed_gpus(machine, free, shape, gpus, sign)
+        return self.catalogue.layout(machine, cpu, memory, free)
 
-    def _move(self, position: int, cpu: int, memory: int, gpus: tuple[FreeGpu, ...]) -> None:
+    def _move(self, position: int, layout: Layout) -> None:
         """Let a machine be in the room of what is free of it now."""
-        room = self.catalogue.number(self._at(position), self._kinds[position], cpu, memory, gpus)
-        self._gpus[position] = gpus
-        if room == self._rooms[position]:
+        room, self._layouts[position] = layout.room, layout
+        if room == self.room_at[position]:
             return
         self._leave(position)
-        self._rooms[position] = room
+        self.room_at[position] = room
         count = self.occupied[room] = self.occupied.get(room, 0) + 1
         if count == 1:
             # Whoever was here before has left: nothing in the heap counts any more.
@@ -207,15 +216,15 @@ class Fleet:
         heap = self._occupants[room]
         heappush(heap, position)
         if len(heap) > 2 * count + 16:
-            heap[:] = {each for each in heap if self._rooms[each] == room}
+            heap[:] = {each for each in heap if self.room_at[each] == room}
             heapify(heap)
         if heap[0] == position or self.first(room) == position:
             self._note(room, position)
 
     def _leave(self, position: int) -> None:
-        room = self._rooms[position]
+        room = self.room_at[position]
         if room != GONE:
-            self._rooms[position] = GONE
+            self.room_at[position] = GONE
             if self.occupied[room] == 1:
                 del self.occupied[room]
             else:
@@ -226,7 +235,7 @@ class Fleet:
         if len(self.joined) > 4 * len(self.occupied) + 1024:
             self.joined = []
             self.epoch += 1
-            if len(self.catalogue.rooms) > MOST_ROOMS + 4 * len(self._machines):
+            if len(self.catalogue) > MOST_ROOMS + 4 * len(self._machines):
                 self._forget_rooms()
 
     def _forget_rooms(self) -> None:
@@ -235,10 +244,11 @@ class Fleet:
         self.candidates.clear()
         self._occupants, self.occupied = {}, {}
         for position in self._position.values():
-            machine, room = self._at(position), before.rooms[self._rooms[position]]
-            self._kinds[position] = kind = self.catalogue.kind(machine)
-            number = self.catalogue.number(machine, kind, room.cpu_milli, room.memory_mib, room.gpus)
-            self._rooms[position] = number
+            machine, room = self._at(position), before.rooms[self.room_at[position]]
+            gpus = self._layouts[position].gpus
+            layout = self.catalogue.layout(machine, room.cpu_milli, room.memory_mib, gpus)
+            self._layouts[position], self.room_at[position] = layout, layout.room
+            number = layout.room
             self.occupied[number] = self.occupied.get(number, 0) + 1
             self._occupants.setdefault(number, []).append(position)
         for heap in self._occupants.values():

@@ -102,7 +102,9 @@ def blocked_by(fleet: Fleet, shape: Shape) -> Shortfall:
 
 
 def _find_one(fleet: Fleet, shape: Shape, scoring: Scoring, data: Data | None, prices: Prices) -> Slot | None:
-    candidates = _candidates(fleet, shape, scoring, prices.per_cost)
+    candidates: Candidates | None = fleet.candidates.get((shape, scoring, prices.per_cost))
+    if candidates is None or candidates.version != fleet.workload.version:
+        candidates = _candidates(fleet, shape, scoring, prices.per_cost)
     if data is None or scoring is Scoring.FIRST_FIT:
         chosen = candidates.best()
         return None if chosen is None else fleet.slot(chosen[2], candidates.gpus(chosen[3]))
@@ -115,14 +117,15 @@ def _find_one(fleet: Fleet, shape: Shape, scoring: Scoring, data: Data | None, p
 
 
 def _candidates(fleet: Fleet, shape: Shape, scoring: Scoring, per_cost: float) -> Candidates:
-    key, version = (shape, scoring, per_cost), fleet.workload.version
-    found: Candidates | None = fleet.candidates.get(key)
-    if found is None or found.version != version:
-        rules: dict[object, Rule] = fleet.catalogue.known
-        if (scoring, version) not in rules:
-            rules[scoring, version] = rule_of(scoring, fleet.workload)
-        cost = 0.0 if scoring is Scoring.FIRST_FIT else per_cost
-        found = fleet.candidates[key] = Candidates(fleet, shape, rules[scoring, version], cost, version)
+    """Begin anew with what is typical now."""
+    version = fleet.workload.version
+    rules: dict[object, Rule] = fleet.catalogue.known
+    if (scoring, version) not in rules:
+        rules[scoring, version] = rule_of(scoring, fleet.workload)
+    cost = 0.0 if scoring is Scoring.FIRST_FIT else per_cost
+    found = fleet.candidates[shape, scoring, per_cost] = Candidates(
+        fleet, shape, rules[scoring, version], cost, version
+    )
     return found
 
 

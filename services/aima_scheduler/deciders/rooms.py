@@ -4,7 +4,7 @@ Whatever is asked of one machine of a room has the same answer for all of them (
 answers are kept by the room and not by the machine.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from aima_scheduler.deciders.model import WHOLE_GPU, Gpu, Machine, Shape
@@ -37,6 +37,22 @@ class Room:
     cpu_milli: int
     memory_mib: int
     gpus: tuple[FreeGpu, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Layout:
+    """What is free on a machine, GPU by GPU as the machine numbers them; a room may be laid out in several ways.
+
+    Machines laid out alike are alike again after the same was taken of them, so that what comes after is kept.
+    """
+
+    room: int
+    """The number of the room."""
+    gpus: tuple[FreeGpu, ...]
+    order: tuple[int, ...]
+    """The GPUs of the room, by their numbers on the machine."""
+    after: dict[Any, "Layout"] = field(default_factory=dict)
+    """What comes after what was taken or given back; for the fleet to keep."""
 
 
 def kind_of(machine: Machine) -> Kind:
@@ -103,15 +119,25 @@ class Catalogue:
         """What others keep by room number; it goes when the catalogue goes."""
         self._kinds: dict[Kind, int] = {}
         self._numbers: dict[tuple[int, int, int, tuple[FreeGpu, ...]], int] = {}
+        self._layouts: dict[tuple[int, int, int, tuple[FreeGpu, ...]], Layout] = {}
+        self.steps = 0
+        """So many steps from one layout to another are kept."""
 
-    def kind(self, machine: Machine) -> int:
-        """Give the number of a machine's kind."""
-        return self._kinds.setdefault(kind_of(machine), len(self._kinds))
+    def __len__(self) -> int:
+        return len(self._layouts) + self.steps
 
-    def number(self, machine: Machine, kind: int, cpu: int, memory: int, gpus: tuple[FreeGpu, ...]) -> int:
-        """Give the number of what is free on a machine; the GPUs in any order."""
-        if len(gpus) > 1:
-            gpus = tuple(sorted(gpus))
+    def layout(self, machine: Machine, cpu: int, memory: int, gpus: tuple[FreeGpu, ...]) -> Layout:
+        """Give the layout of what is free on a machine; the GPUs by their numbers there."""
+        kind = self._kinds.setdefault(kind_of(machine), len(self._kinds))
+        key = (kind, cpu, memory, gpus)
+        found = self._layouts.get(key)
+        if found is None:
+            order = tuple(sorted(range(len(gpus)), key=gpus.__getitem__))
+            room = self._number(machine, kind, cpu, memory, tuple([gpus[number] for number in order]))
+            found = self._layouts[key] = Layout(room, gpus, order)
+        return found
+
+    def _number(self, machine: Machine, kind: int, cpu: int, memory: int, gpus: tuple[FreeGpu, ...]) -> int:
         key = (kind, cpu, memory, gpus)
         found = self._numbers.get(key)
         if found is None:
