@@ -46,8 +46,8 @@ class Fleet:
         self._machines: list[Machine | None] = []
         self._listed: tuple[Machine, ...] | None = None
         """The same without those that have left, until something changes."""
-        self._bare: list[Slot] = []
-        """The slot without GPUs of each machine: the same for every job there, so that it is made once."""
+        self._slots: list[dict[tuple[int, ...], Slot]] = []
+        """The slots of each machine by their GPUs: the same for every job there, so that each is made once."""
         self.room_at: list[int] = []
         """The number of the room of each machine, by its position. For others to read."""
         self._layouts: list[Layout] = []
@@ -82,7 +82,7 @@ class Fleet:
         position = len(self._machines)
         self._position[machine.id], self._listed = position, None
         self._machines.append(machine)
-        self._bare.append(Slot(machine.id))
+        self._slots.append({(): Slot(machine.id)})
         self._layouts.append(AWAY)
         self.room_at.append(GONE)
         free = all_free(machine.gpus)
@@ -120,7 +120,7 @@ class Fleet:
         other = Fleet(workload=self.workload)
         other.catalogue = self.catalogue
         other._position, other._machines = dict(self._position), list(self._machines)
-        other._bare = list(self._bare)
+        other._slots = list(self._slots)
         other._layouts, other.room_at = list(self._layouts), list(self.room_at)
         other._occupants = {room: list(positions) for room, positions in self._occupants.items()}
         other.occupied = dict(self.occupied)
@@ -143,13 +143,15 @@ class Fleet:
 
     def slot(self, position: int, sorted_gpus: Sequence[int]) -> Slot:
         """Name a machine by its id, and GPUs of its room by their numbers on the machine."""
+        slots = self._slots[position]
         if not sorted_gpus:
-            return self._bare[position]
+            return slots[()]
         order = self._layouts[position].order
-        numbers = (
-            (order[sorted_gpus[0]],) if len(sorted_gpus) == 1 else tuple(sorted([order[at] for at in sorted_gpus]))
-        )
-        return Slot(self._bare[position].machine, numbers)
+        numbers = tuple(sorted([order[at] for at in sorted_gpus]))
+        found = slots.get(numbers)
+        if found is None:
+            found = slots[numbers] = Slot(slots[()].machine, numbers)
+        return found
 
     # ------------------------------------------------------------------------------------------ taking
 
@@ -218,7 +220,8 @@ class Fleet:
         if len(heap) > 2 * count + 16:
             heap[:] = {each for each in heap if self.room_at[each] == room}
             heapify(heap)
-        if heap[0] == position or self.first(room) == position:
+        first = heap[0]
+        if first == position or (self.room_at[first] != room and self.first(room) == position):
             self._note(room, position)
 
     def _leave(self, position: int) -> None:

@@ -1,6 +1,7 @@
 """One look at the queue: hands out job after job in order, across classes by score, inside a class by fairness."""
 
 import heapq
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -9,6 +10,8 @@ from aima_scheduler.deciders.fairness import Usage
 from aima_scheduler.deciders.model import Job, Shape
 from aima_scheduler.deciders.ordering import Ordering
 from aima_scheduler.deciders.queue import Key, Lane
+
+_place = operator.itemgetter(0)
 
 EVERYBODY = ""
 """The tenant of all, where shares do not count."""
@@ -46,10 +49,14 @@ class Round:
         """Jobs that went though it was not their turn."""
         self._first: list[Entry] = []
         """Lanes of whom it was whose turn was given last."""
+        self._chosen: _Class | None = None
+        """The class of that one; None where something has changed for the others since they were compared."""
+        self._others: Key | None = None
+        """The place of the first of the other classes; None where none of them has anybody."""
 
     def offer(self, shape: Shape, lanes: Sequence[Lane]) -> None:
         """Let the jobs of a shape's lanes take part; it is none to be skipped."""
-        self._offered[shape] = lanes
+        self._offered[shape], self._chosen = lanes, None
         for lane in lanes:
             if (found := lane.best(self._ordering, self._now)) is None:
                 continue
@@ -66,18 +73,26 @@ class Round:
 
         It stays its turn until `again` or `refused` tells what became of it.
         """
-        chosen: _Class | None = None
-        turn: list[Entry] | None = None
+        if (chosen := self._chosen) is not None:
+            # As a rule one class has many turns in a row, and nothing changes for the others meanwhile.
+            turn = chosen.turn = self._bid(chosen)
+            if turn and (self._others is None or turn[0][0] < self._others):
+                chosen.turn, self._first = None, turn
+                return turn[0][1:]
+        return self._choose()
+
+    def _choose(self) -> tuple[Job, Lane] | None:
+        """Compare all classes."""
         for kind in self._classes.values():
-            lanes = kind.turn
-            if lanes is None:
-                lanes = kind.turn = self._bid(kind)
-            if lanes and (turn is None or lanes[0][0] < turn[0][0]):
-                chosen, turn = kind, lanes
-        if chosen is None or turn is None:
+            if kind.turn is None:
+                kind.turn = self._bid(kind)
+        bids = sorted([(kind.turn[0][0], kind) for kind in self._classes.values() if kind.turn], key=_place)
+        if not bids:
             return None
-        chosen.turn, self._first = None, turn
-        return turn[0][1:]
+        chosen = self._chosen = bids[0][1]
+        self._others = bids[1][0] if len(bids) > 1 else None
+        self._first, chosen.turn = chosen.turn or [], None
+        return self._first[0][1:]
 
     def again(self, lane: Lane) -> None:
         """Let the lane whose turn it was take part with its next job, and its tenant with the share it has now."""
@@ -90,11 +105,13 @@ class Round:
     def served(self, job: Job) -> None:
         """Be told that a job went whose turn it was not: its tenant has another share now."""
         self.went.add(job.id)
+        self._chosen = None
         if (kind := self._classes.get(job.priority)) is not None:
             kind.turn = None
 
     def refused(self, shape: Shape) -> None:
         """Be told that a shape, asked about or not, is one to be skipped from now on."""
+        self._chosen = None
         self._refused.update(self._offered.get(shape, ()))
         for kind in self._classes.values():
             if kind.turn and kind.turn[0][2].shape == shape:
