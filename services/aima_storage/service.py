@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -19,13 +19,8 @@ from aima_common.ids import derive
 from aima_common.pages import every
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect, Insert
-from aima_common.ports.objects import ObjectInfo
-from aima_common.references import REFERRING, RESULTS, references
-from aima_storage import domain
-
-SWEEP_SECONDS = 3600.0
-
-MOST = 1_000_000
+from aima_storage import domain, sweeping
+from aima_storage.sweeping import Sweeper
 
 SCRUB_SECONDS = 60.0
 """Pause between two originals that are read again and compared with their hash."""
@@ -42,6 +37,7 @@ class Storage:
         self._documents = ports.documents
         self._objects = ports.objects
         self._clock = ports.clock
+        self._sweeper = Sweeper(ports)
 
     def handlers(self) -> Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]:
         """Map messages to what follows from them."""
@@ -106,32 +102,9 @@ class Storage:
     async def sweep(self) -> None:
         """Remove now and again what nobody refers to."""
         while True:
-            await self._clock.sleep(SWEEP_SECONDS)
+            await self._clock.sleep(sweeping.EVERY_SECONDS)
             with contextlib.suppress(TransientError):
-                for key in await self.litter():
-                    log.info("object_swept", key=key)
-                    await self._objects.delete(key)
-
-    async def litter(self) -> list[str]:
-        """List objects that a crash left behind, or that were made of a medium while it was erased."""
-        # Objects first: one that a document begins to refer to meanwhile is seen as referred to.
-        there = [info async for info in self._objects.list("t/")]
-        now = self._clock.now().timestamp()
-        referred = references({name: await self._documents.find(name, {}, limit=MOST) for name in REFERRING})
-        erased = {medium.id for medium in await self._documents.find("media", {"state": "erased"}, limit=MOST)}
-        old = [info for info in there if now - info.modified_at > domain.LATE_SECONDS]
-        return [info.key for info in old if await self._is_litter(info, now, referred, erased)]
-
-    async def _is_litter(
-        self, info: ObjectInfo, now: float, referred: Collection[str], erased: Collection[str]
-    ) -> bool:
-        if domain.medium_of(info.key) in erased:
-            return True
-        if RESULTS in info.key:
-            # Only what was written since the last sweep can have come too late for its erasure.
-            young = now - info.modified_at < 2 * SWEEP_SECONDS
-            return bool(erased) and young and loads(await self._objects.get(info.key)).get("medium") in erased
-        return info.key not in referred and now - info.modified_at > domain.ORPHAN_SECONDS
+                await self._sweeper.sweep()
 
     async def check(self, location: Document) -> bool:
         """Compare an object with its hash; one that is missing or wrong is marked and reported."""

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import datetime
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ from aima_common import pages
 from aima_common.contracts import messages as m
 from aima_common.contracts.telling import tell
 from aima_common.contracts.topics import TOPICS, all_groups
+from aima_common.ids import Sha256, TenantId, derive, medium_id
 from aima_common.ports.documents import Change, Document, Expect
 from aima_monitoring import snapshot
 from aima_monitoring.invariants import check
-from aima_storage import service
+from aima_storage import service, sweeping
 from aima_storage.domain import OWNERS
 from aima_storage.service import Storage
+from aima_storage.sweeping import Sweeper
 from tests.service.pretended import Everyone, everyone
 from tests.service.stage import NOW, ORIGINAL, TENANT, Stage, derivatives, staged
 
@@ -184,12 +186,15 @@ class Alone:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self.storage = Storage(stage.ports)
+        self.storage, self.sweeper = Storage(stage.ports), Sweeper(stage.ports)
         self.request = stage.envelope(m.ErasureRequested(medium="film", requested_by="a key"), cause="request")
 
     async def hear(self, *envelopes: Any) -> None:
         for envelope in envelopes:
             await self.storage.handlers()[type(envelope.body)](envelope)
+
+    async def litter(self) -> list[str]:
+        return sorted([key async for key in self.sweeper.litter()])
 
     def part(self, owner: str) -> Any:
         return self.stage.envelope(m.PartErased(medium="film", owner=owner), cause=self.request.id)
@@ -322,9 +327,9 @@ async def test_what_nobody_refers_to_is_swept_when_it_is_old_and_everything_else
         await stage.ports.objects.put(f"t/{TENANT}/{key}", b'{"medium": "photo"}')
     original = {"key": f"t/{TENANT}/originals/x", "sha256": "x", "size_bytes": 1}
     await stage.put("media", "photo", "stored", object=original)
-    assert await alone.storage.litter() == []
+    assert await alone.litter() == []
     after(monkeypatch, stage, hours=25)
-    assert sorted(await alone.storage.litter()) == [
+    assert await alone.litter() == [
         f"t/{TENANT}/dossiers/case/orphan",
         f"t/{TENANT}/pictures/orphan",
     ]
@@ -338,9 +343,57 @@ async def test_what_was_made_of_a_medium_while_it_was_erased_is_swept_soon(
         await stage.put("media", medium, state)
         await stage.ports.objects.put(f"t/{TENANT}/derivatives/{medium}/late", b"frames")
         await stage.ports.objects.put(f"t/{TENANT}/results/of {medium}", b'{"medium": "%s"}' % medium.encode())
-    assert await alone.storage.litter() == []
+    assert await alone.litter() == []
     after(monkeypatch, stage, hours=0.1)
-    assert sorted(await alone.storage.litter()) == [f"t/{TENANT}/derivatives/film/late", f"t/{TENANT}/results/of film"]
+    assert await alone.litter() == [f"t/{TENANT}/derivatives/film/late", f"t/{TENANT}/results/of film"]
+
+
+async def test_many_objects_are_swept_a_part_at_a_time_and_all_of_them_in_the_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, orphans = Alone(stage), []
+    for number in range(12):
+        for kind in ("pictures", "dossiers/case", "derivatives/film"):
+            key = f"t/{TENANT}/{kind}/{number:02}"
+            await stage.ports.objects.put(key, b"bytes")
+            reference = {"key": key, "sha256": "x", "size_bytes": 5}
+            if number % 3 == 0:
+                orphans.append(key)
+            elif number % 3 == 1:
+                await stage.put("locations", derive("location", key), "present", kind="derivative", **reference)
+            else:
+                await stage.put("pictures", f"{kind} {number}", "complete", picture=reference)
+    after(monkeypatch, stage, hours=25)
+    assert await alone.litter() == sorted(orphans), "the control: all of them at once"
+    monkeypatch.setattr(sweeping, "PAGE", 5)
+    monkeypatch.setattr(sweeping, "MOST_SUSPECTS", 4)
+    found = [await alone.litter() for _ in range(12)]
+    assert all(len(some) < len(orphans) for some in found)
+    assert {key for some in found for key in some} == set(orphans)
+    for _ in range(12):
+        await alone.sweeper.sweep()
+    left = {info.key async for info in stage.ports.objects.list("t/")}
+    assert (len(left), left & set(orphans)) == (36 - len(orphans), set())
+
+
+async def test_bytes_that_are_uploaded_again_while_everything_is_looked_at_stay(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, digest = Alone(stage), hashlib.sha256(b"again").hexdigest()
+    key = f"t/{TENANT}/originals/{digest}"
+    await stage.ports.objects.put(key, b"again")
+    after(monkeypatch, stage, hours=25)
+    assert await alone.litter() == [key], "the control: nobody has uploaded it again"
+    look = alone.sweeper._unreferred
+
+    async def upload_behind_it(suspects: Sequence[str]) -> Collection[str]:
+        found = await look(suspects)
+        medium = medium_id(TenantId(TENANT), Sha256(digest))
+        await stage.put("media", medium, "stored", object={"key": key, "sha256": digest, "size_bytes": 5})
+        return found
+
+    monkeypatch.setattr(alone.sweeper, "_unreferred", upload_behind_it)
+    assert await alone.litter() == []
 
 
 def after(monkeypatch: pytest.MonkeyPatch, stage: Stage, hours: float) -> None:
