@@ -10,9 +10,6 @@ REFERRING = ("media", "preparations", "jobs", "pictures", "dossiers", "locations
 LETTING_GO = frozenset({"erased", "missing", "quarantined"})
 """States in which a document no longer answers for what it names."""
 
-RESULTS = "/results/"
-"""Results are kept without a reference: whoever asks the same again finds them by their key."""
-
 
 def references(documents: Mapping[str, Iterable[Document]]) -> dict[str, tuple[int, str]]:
     """Map the key of every object that a document refers to, to its size and its hash."""

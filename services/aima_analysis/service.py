@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from aima_analysis.analyzers.analyzer import Analysis
 from aima_analysis.analyzers.description import Description
 from aima_analysis.embedding import Embedding
+from aima_common import object_keys
 from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
 from aima_common.contracts.codec import dumps
@@ -108,7 +109,7 @@ class AnalysisService:
 
     async def analyse(self, held: Held) -> Done:
         """Make the result of a job, or find it: what was computed once is never computed again."""
-        key = f"t/{held.tenant}/results/{held.body['result_key']}"
+        key = object_keys.result(held.tenant, held.body["medium"], held.body["result_key"])
         try:
             data, computed = await self._ports.objects.get(key), False
         except ObjectMissingError:

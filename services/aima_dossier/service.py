@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from aima_common import erasures
+from aima_common import erasures, object_keys
 from aima_common.collections import RUN_TERMINAL
 from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
@@ -195,11 +195,11 @@ class DossierService:
 
     async def _keep(self, held: Held, dossier: Dossier, page: bytes) -> dict[str, Any]:
         data = dossier.model_dump_json(by_alias=True, indent=1).encode()
-        folder = f"t/{held.tenant}/dossiers/{held.body['case']}"
         kept = {}
         for kind, content in (("json", data), ("html", page)):
             sha256 = hashlib.sha256(content).hexdigest()
-            reference = ObjectReference(key=f"{folder}/{sha256}.{kind}", sha256=sha256, size_bytes=len(content))
+            key = object_keys.dossier(held.tenant, held.body["case"], sha256, kind)
+            reference = ObjectReference(key=key, sha256=sha256, size_bytes=len(content))
             await self._ports.objects.put(reference.key, content)
             kept[kind] = reference.model_dump(mode="json")
         return {

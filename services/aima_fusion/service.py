@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from aima_common import erasures
+from aima_common import erasures, object_keys
 from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
 from aima_common.contracts.codec import dumps
@@ -173,7 +173,8 @@ class Fusion:
     async def _keep(self, tenant: str, picture: Picture) -> ObjectReference:
         data = dumps(picture.model_dump(mode="json"))
         sha256 = hashlib.sha256(data).hexdigest()
-        reference = ObjectReference(key=f"t/{tenant}/pictures/{sha256}", sha256=sha256, size_bytes=len(data))
+        key = object_keys.picture(tenant, picture.medium, sha256)
+        reference = ObjectReference(key=key, sha256=sha256, size_bytes=len(data))
         await self._ports.objects.put(reference.key, data)
         return reference
 

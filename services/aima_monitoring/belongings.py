@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from aima_common.object_keys import is_result, medium_of
 from aima_common.ports.documents import Document
-from aima_common.references import RESULTS, references
+from aima_common.references import references
 from aima_monitoring.evidence import Snapshot, Violation
 
 ORPHAN_SECONDS = 48 * 3600.0
@@ -41,7 +42,7 @@ def _i7(s: Snapshot) -> Iterator[Violation]:
         elif there.size_bytes != size:
             yield Violation("I7", key, f"{there.size_bytes} bytes, {size} expected")
     for key, there in s.objects.items():
-        if key not in referred and there.age_seconds > ORPHAN_SECONDS and RESULTS not in key:
+        if key not in referred and there.age_seconds > ORPHAN_SECONDS and not is_result(key):
             yield Violation("I7", key, "nobody refers to it")
 
 
@@ -73,9 +74,8 @@ def _i15(s: Snapshot) -> Iterator[Violation]:
                 if not key.startswith(f"t/{document.tenant}/"):
                     yield Violation("I15", document.id, f"a document of {document.tenant!r} refers to {key}")
     for key in s.objects:
-        parts = key.split("/")
-        owner = owners.get(parts[3]) if len(parts) > 4 and parts[2] == "derivatives" else None
-        if owner is not None and owner != parts[1]:
+        owner = owners.get(medium_of(key) or "")
+        if owner is not None and not key.startswith(f"t/{owner}/"):
             yield Violation("I15", key, f"made of a medium of {owner!r}")
 
 
@@ -87,9 +87,8 @@ def _i16(s: Snapshot) -> Iterator[Violation]:
         if original in s.objects:
             yield Violation("I16", medium.id, "erased, and its original is there")
     for key in s.objects:
-        parts = key.split("/")
-        if len(parts) > 4 and parts[2] == "derivatives" and parts[3] in erased:
-            yield Violation("I16", parts[3], f"erased, and {key} is there")
+        if (medium_id := medium_of(key)) is not None and medium_id in erased:
+            yield Violation("I16", medium_id, f"erased, and {key} is there")
     for collection in (*EMPTIED, *GONE):
         for document in s.of(collection):
             if document.body.get("medium") in erased and (left := _left_in(collection, document)):

@@ -10,6 +10,7 @@ from aima_common.contracts.media import Result
 from aima_common.contracts.topics import all_groups
 from aima_common.errors import ObjectMissingError
 from aima_common.ids import finding_id
+from aima_common.object_keys import folders_of
 from aima_common.pages import every
 from aima_common.ports import Ports
 from aima_common.ports.documents import Document, Documents, Where
@@ -116,7 +117,8 @@ async def _part(ports: Ports, name: str, chosen: Sequence[Document], turn: int) 
     asked = frozenset((*_share(sorted(references(documents)), turn), *originals))
     infos = [info for key in sorted(asked) if (info := await ports.objects.info(key)) is not None]
     for medium in erased if name == "media" else ():
-        infos += [info async for info in ports.objects.list(f"t/{medium.tenant}/derivatives/{medium.id}/")]
+        for folder in folders_of(medium.tenant, medium.id):
+            infos += [info async for info in ports.objects.list(folder)]
     now = await ports.documents.now()
     objects = {info.key: StoredObject(info.size_bytes, now.timestamp() - info.modified_at) for info in infos}
     return Snapshot(now, documents, {name: lines}, objects, asked)

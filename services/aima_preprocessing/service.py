@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from aima_common import erasures
+from aima_common import erasures, object_keys
 from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
 from aima_common.contracts.envelope import Envelope
@@ -262,7 +262,7 @@ class Preprocessing:
         if blob is None:
             return None
         sha256 = (await asyncio.to_thread(hashlib.sha256, blob)).hexdigest()
-        key = f"t/{held.tenant}/derivatives/{held.body['medium']}/{sha256}"
+        key = object_keys.derivative(held.tenant, held.body["medium"], sha256)
         await self._ports.objects.put(key, blob)
         return ObjectReference(key=key, sha256=sha256, size_bytes=len(blob))
 

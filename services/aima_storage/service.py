@@ -10,12 +10,12 @@ import structlog
 from aima_common import erasures
 from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
-from aima_common.contracts.codec import loads
 from aima_common.contracts.envelope import Envelope
 from aima_common.contracts.media import ObjectReference
 from aima_common.contracts.telling import tell
 from aima_common.errors import ObjectMissingError, TransientError
 from aima_common.ids import derive
+from aima_common.object_keys import folders_of
 from aima_common.pages import every
 from aima_common.ports import Ports
 from aima_common.ports.documents import Change, Document, Expect, Insert
@@ -161,11 +161,6 @@ class Storage:
             # Every version that told of the medium has been removed by its owner.
             if await self._objects.info(location.body["key"]) is None:
                 await self._documents.delete("locations", location.id)
-        for folder in domain.folders_of(tenant, medium):
+        for folder in folders_of(tenant, medium):
             async for info in self._objects.list(folder):
                 await self._objects.delete(info.key)
-        # Results and pictures lie under names of their own; each says which medium it is about.
-        for folder in (f"t/{tenant}/results/", f"t/{tenant}/pictures/"):
-            async for info in self._objects.list(folder):
-                if loads(await self._objects.get(info.key)).get("medium") == medium:
-                    await self._objects.delete(info.key)

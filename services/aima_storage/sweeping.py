@@ -4,13 +4,12 @@ from collections.abc import AsyncIterator, Collection, Sequence
 
 import structlog
 
-from aima_common.contracts.codec import loads
-from aima_common.errors import ObjectMissingError
 from aima_common.ids import derive
+from aima_common.object_keys import is_result, medium_of, medium_of_original
 from aima_common.pages import PAGE, every
 from aima_common.ports import Ports
 from aima_common.ports.objects import ObjectInfo
-from aima_common.references import LETTING_GO, REFERRING, RESULTS, references
+from aima_common.references import LETTING_GO, REFERRING, references
 from aima_storage import domain
 
 EVERY_SECONDS = 3600.0
@@ -44,11 +43,11 @@ class Sweeper:
         now = self._clock.now().timestamp()
         suspects: list[str] = []
         async for part in self._parts(now - domain.LATE_SECONDS):
-            late = await self._too_late(part, now)
+            late = await self._too_late(part)
             for key in late:
                 yield key
             old = [info.key for info in part if now - info.modified_at > domain.ORPHAN_SECONDS]
-            asked = [key for key in old if key > self._looked_for and key not in late and RESULTS not in key]
+            asked = [key for key in old if key > self._looked_for and key not in late and not is_result(key)]
             if asked and len(suspects) < MOST_SUSPECTS:
                 suspects += await self._unregistered(asked)
         self._looked_for = suspects[-1] if len(suspects) >= MOST_SUSPECTS else ""
@@ -68,24 +67,13 @@ class Sweeper:
         if part:
             yield part
 
-    async def _too_late(self, part: Sequence[ObjectInfo], now: float) -> Collection[str]:
-        """Name what was written of media that have been erased."""
-        about = {info.key: medium for info in part if (medium := domain.medium_of(info.key)) is not None}
-        # Only a result that was written since the last sweep can have come too late for its erasure.
-        young = [info.key for info in part if RESULTS in info.key and now - info.modified_at < 2 * EVERY_SECONDS]
-        if young and await self._documents.find("media", {"state": "erased"}, limit=1):
-            about |= {key: medium for key in young if (medium := await self._medium_in(key)) is not None}
+    async def _too_late(self, part: Sequence[ObjectInfo]) -> Collection[str]:
+        """Name what was made of media that have been erased."""
+        about = {info.key: medium for info in part if (medium := medium_of(info.key)) is not None}
         media = sorted(set(about.values()))
         found = await self._documents.find("media", {"id": media, "state": "erased"}, limit=PAGE) if media else ()
         erased = {medium.id for medium in found}
         return {key for key, medium in about.items() if medium in erased}
-
-    async def _medium_in(self, result: str) -> str | None:
-        try:
-            medium = loads(await self._objects.get(result)).get("medium")
-        except ObjectMissingError:
-            return None
-        return None if medium is None else str(medium)
 
     async def _unregistered(self, keys: Sequence[str]) -> list[str]:
         """Choose the objects that the register does not know: most are known, and need not be looked for."""
@@ -106,6 +94,6 @@ class Sweeper:
 
     async def _is_taken_up(self, key: str) -> bool:
         """Tell whether the same bytes were uploaded again while everything was looked at."""
-        medium = domain.medium_of_original(key)
+        medium = medium_of_original(key)
         found = await self._documents.find("media", {"id": medium}, limit=1) if medium else ()
         return any(one.state not in LETTING_GO for one in found)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from aima_common import ids
+from aima_common import ids, object_keys
 from aima_common.contracts.media import Confidentiality, ObjectReference, Priority, Profile
 from aima_common.contracts.messages import MediumUploaded
 from aima_common.contracts.telling import tell
@@ -47,7 +47,7 @@ class Acceptance:
         tenant = TenantId(session.tenant)
         medium = ids.medium_id(tenant, content.sha256)
         await self._refuse_while_erasing(medium)
-        place = key or domain.original_key(tenant, content.sha256)
+        place = key or object_keys.original(tenant, content.sha256)
         elsewhere = await self._kept_elsewhere(medium, place)
         if elsewhere is None:
             if keep is not None:

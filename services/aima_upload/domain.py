@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from aima_common import object_keys
 from aima_common.contracts.media import Confidentiality, Priority, Profile
 from aima_common.ids import Sha256
 from aima_common.problems import FieldError, ProblemError, refuse
@@ -233,17 +234,12 @@ def upload_metadata(header: str | None) -> dict[str, str]:
     return found
 
 
-def original_key(tenant: str, digest: str) -> str:
-    """Tell under which key a medium's bytes lie."""
-    return f"t/{tenant}/originals/{digest}"
-
-
 def direct_key(tenant: str, digest: str, session: str) -> str:
     """Tell under which key bytes lie that a client sent past us: beside those of the same name, never in their place.
 
     Until they were read nobody knows whether they are what their name says.
     """
-    return f"{original_key(tenant, digest)}.{session}"
+    return f"{object_keys.original(tenant, digest)}.{session}"
 
 
 def _choice(

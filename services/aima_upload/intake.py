@@ -6,6 +6,7 @@ from functools import partial
 
 import structlog
 
+from aima_common import object_keys
 from aima_common.errors import TransientError, UnavailableError
 from aima_common.ports import Ports
 from aima_common.ports.documents import Document
@@ -48,7 +49,7 @@ class Intake:
         session = await self.sessions.begin(tenant, declared)
         if session.state == "complete":
             return await self._compare(session, chunks)
-        key = domain.original_key(tenant, declared.sha256) if declared.sha256 else None
+        key = object_keys.original(tenant, declared.sha256) if declared.sha256 else None
         async with self.sessions.turn(session) as mine:
             writer = await self._objects.create(key)
             try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from aima_common import erasures
+from aima_common import erasures, object_keys
 from aima_common.contracts.base import Message
 from aima_common.contracts.envelope import Envelope
 from aima_common.contracts.messages import CancelRequested, ErasureRequested, PartErased
@@ -17,7 +17,6 @@ from aima_common.jobs import Ledger
 from aima_common.ports import Ports
 from aima_common.ports.bus import Record
 from aima_common.ports.documents import Change, Expect
-from aima_upload import domain
 from aima_upload.http import listening
 from aima_upload.ingress import Ingress, Readers
 from aima_upload.intake import Intake
@@ -83,7 +82,7 @@ class Upload:
             await documents.delete("uploads", str(item.body.get("upload")))
         await self._taking_in.erase(envelope.tenant, medium)
         # Wherever the bytes lie; a client may have put them there a second time, unasked for.
-        async for info in self._ports.objects.list(domain.original_key(envelope.tenant, known.body["sha256"])):
+        async for info in self._ports.objects.list(object_keys.original(envelope.tenant, known.body["sha256"])):
             await self._ports.objects.delete(info.key)
         told = self._part_erased(envelope)
         await documents.transition("media", medium, expect=Expect(state="erased"), outbox=[told], inbox=envelope.id)

@@ -8,6 +8,7 @@ import pytest
 
 from aima_analysis.analyzers.description import Description
 from aima_analysis.service import AnalysisService, deadline_seconds
+from aima_common import object_keys
 from aima_common.contracts import messages as m
 from aima_common.contracts.codec import dumps
 from aima_common.contracts.media import Result
@@ -20,7 +21,7 @@ from tests.service.stage import NOW, SHA, TENANT, Stage, analyzer_body, derivati
 
 KEY = "ef" * 32
 FILM = medium_id(TenantId(TENANT), Sha256(SHA))
-RESULT = f"t/{TENANT}/results/{KEY}"
+RESULT = object_keys.result(TENANT, FILM, KEY)
 
 
 class Lab:

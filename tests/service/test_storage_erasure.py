@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from aima_common import pages
+from aima_common import object_keys, pages
 from aima_common.contracts import messages as m
 from aima_common.contracts.telling import tell
 from aima_common.contracts.topics import TOPICS, all_groups
@@ -262,6 +262,22 @@ async def test_an_erasure_holds_a_page_of_what_it_looks_through(stage: Stage, mo
     assert [one.id.removeprefix(f"t/{TENANT}/") for one in await find("locations", {}, order=["id"])] == kept
 
 
+async def test_an_erasure_finds_what_was_made_of_a_medium_without_reading_that_of_others(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, objects = Alone(stage), stage.ports.objects
+    for medium in ("film", "photo"):
+        for place in (object_keys.derivative, object_keys.result, object_keys.picture):
+            await objects.put(place(TENANT, medium, "x"), b"bytes")
+
+    async def get(key: str) -> bytes:
+        raise AssertionError(f"{key} is read")
+
+    monkeypatch.setattr(objects, "get", get)
+    await alone.hear(alone.request, *(alone.part(owner) for owner in sorted(OWNERS)))
+    assert [object_keys.medium_of(info.key) async for info in objects.list("t/")] == ["photo"] * 3
+
+
 async def test_an_original_whose_bytes_changed_is_quarantined_and_one_that_vanished_is_missed(stage: Stage) -> None:
     alone = Alone(stage)
     await stage.ports.objects.put(ORIGINAL.key, b"12345678")
@@ -342,10 +358,13 @@ async def test_what_was_made_of_a_medium_while_it_was_erased_is_swept_soon(
     for medium, state in (("film", "erased"), ("photo", "stored")):
         await stage.put("media", medium, state)
         await stage.ports.objects.put(f"t/{TENANT}/derivatives/{medium}/late", b"frames")
-        await stage.ports.objects.put(f"t/{TENANT}/results/of {medium}", b'{"medium": "%s"}' % medium.encode())
+        await stage.ports.objects.put(f"t/{TENANT}/results/{medium}/late", b"findings")
+        await stage.ports.objects.put(f"t/{TENANT}/pictures/{medium}/late", b"fused")
     assert await alone.litter() == []
     after(monkeypatch, stage, hours=0.1)
-    assert await alone.litter() == [f"t/{TENANT}/derivatives/film/late", f"t/{TENANT}/results/of film"]
+    assert await alone.litter() == [
+        f"t/{TENANT}/{folder}/film/late" for folder in ("derivatives", "pictures", "results")
+    ]
 
 
 async def test_many_objects_are_swept_a_part_at_a_time_and_all_of_them_in_the_end(

@@ -128,6 +128,14 @@ PLANTED: dict[str, tuple[str, Callable[[], Snapshot]]] = {
         "I16",
         lambda: with_object("t/default/derivatives/gone/x", StoredObject(1, 60.0)),
     ),
+    "a result of an erased medium is there": (
+        "I16",
+        lambda: with_object("t/default/results/gone/x", StoredObject(1, 60.0)),
+    ),
+    "a picture of an erased medium is there": (
+        "I16",
+        lambda: with_object("t/default/pictures/gone/x", StoredObject(1, 60.0)),
+    ),
     "a job of an erased medium is there": (
         "I16",
         lambda: with_documents("jobs", document("x", "done", kind="analyse", attempts=1, medium="gone")),
