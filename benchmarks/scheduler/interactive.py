@@ -27,7 +27,7 @@ from aima_common.ports import Ports
 from aima_common.ports.documents import Insert
 from benchmarks import harness
 from benchmarks.scheduler import kueue
-from benchmarks.scheduler.report import write_page
+from benchmarks.scheduler.report import draw_bars, write_page
 
 GOAL_SECONDS = 2.0
 """Within so long the work on a photo is to begin."""
@@ -199,7 +199,14 @@ def write(told: Mapping[str, Any], plan: Plan) -> Path:
         f"submission to the beginning of the work. The goal: {GOAL_SECONDS:g} s."
     )
     command = "python -m benchmarks.scheduler.interactive"
-    return write_page("interactive", "A photo beside 100,000 batch jobs", command, intro, table(told))
+    rows = {"p50": "p50_seconds", "p95": "p95_seconds", "max": "max_seconds"}
+    crowd = f"{told['batch_jobs_waiting']:,} batch jobs wait"
+    groups = {
+        row: {"nothing waits": told["nothing_waits"][key], crowd: told["crowded"][key]} for row, key in rows.items()
+    }
+    title = "Until work on a photo begins; the line is the goal"
+    picture = draw_bars("interactive", title, groups, "s", GOAL_SECONDS, logarithmic=True)
+    return write_page("interactive", "A photo beside 100,000 batch jobs", command, intro, table(told), picture)
 
 
 def main() -> int:

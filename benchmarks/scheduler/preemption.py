@@ -16,7 +16,7 @@ from aima_common.contracts.media import Priority
 from aima_scheduler.deciders.engine import Engine, Settings
 from aima_scheduler.deciders.model import Machine, Placement
 from aima_scheduler.deciders.preemption import Preemption
-from benchmarks.scheduler.report import write_page
+from benchmarks.scheduler.report import draw_bars, write_page
 from benchmarks.scheduler.workloads import HELIOS, Work, draw, with_errors
 
 LOADS = (0.7, 0.9, 1.2)
@@ -122,6 +122,12 @@ def table(told: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def picture(told: Mapping[str, Mapping[str, float]]) -> str:
+    """Draw how long critical jobs are delayed, by load and by what an hour may cost."""
+    groups = {f"load {load}": {name: told[f"{load} {name}"]["critical"] for name in RULES} for load in LOADS}
+    return draw_bars("preemption", "Mean delay of critical jobs, by what an hour may cost", groups, "s", None)
+
+
 def main() -> None:
     """Measure, and say what came of it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scheduler.preemption", description=__doc__)
@@ -139,7 +145,7 @@ def main() -> None:
         "cost; mean delays in seconds, `gave_way` so many jobs, `lost` so many seconds of work that were done in vain."
     )
     command = f"python -m benchmarks.scheduler.preemption --seeds {options.seeds}"
-    print(write_page("preemption", "Giving way", command, intro, ["```", table(told), "```"]))
+    print(write_page("preemption", "Giving way", command, intro, ["```", table(told), "```"], picture(told)))
 
 
 if __name__ == "__main__":

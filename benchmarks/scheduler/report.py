@@ -20,12 +20,12 @@ def draw_bars(
     title: str,
     groups: Mapping[str, Mapping[str, float]],
     label: str,
-    line: float,
+    line: float | None,
     lowest: float = 0.0,
     *,
     logarithmic: bool = False,
 ) -> str:
-    """Draw bars from `lowest` on, a group for each key, and a line across; return the picture's name."""
+    """Draw bars from `lowest` on, a group for each key, and a line across if any; return the picture's name."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -39,7 +39,8 @@ def draw_bars(
     for number, bar in enumerate(names):
         places = [place + number * width for place in range(len(groups))]
         axes.bar(places, [group.get(bar, 0.0) for group in groups.values()], width, label=bar)
-    axes.axhline(line, color="black", linewidth=0.8, linestyle="--")
+    if line is not None:
+        axes.axhline(line, color="black", linewidth=0.8, linestyle="--")
     axes.set_xticks([place + 0.4 - width / 2 for place in range(len(groups))], list(groups))
     if logarithmic:
         axes.set_yscale("log")
