@@ -96,4 +96,4 @@ class Sweeper:
         """Tell whether the same bytes were uploaded again while everything was looked at."""
         medium = medium_of_original(key)
         found = await self._documents.find("media", {"id": medium}, limit=1) if medium else ()
-        return any(one.state not in LETTING_GO for one in found)
+        return key in references({"media": found})

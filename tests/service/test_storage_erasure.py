@@ -399,10 +399,11 @@ async def test_bytes_that_are_uploaded_again_while_everything_is_looked_at_stay(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone, digest = Alone(stage), hashlib.sha256(b"again").hexdigest()
-    key = f"t/{TENANT}/originals/{digest}"
-    await stage.ports.objects.put(key, b"again")
+    key = object_keys.original(TENANT, digest)
+    for lies in (key, f"{key}.direct"):
+        await stage.ports.objects.put(lies, b"again")
     after(monkeypatch, stage, hours=25)
-    assert await alone.litter() == [key], "the control: nobody has uploaded it again"
+    assert await alone.litter() == [key, f"{key}.direct"], "the control: nobody has uploaded it again"
     look = alone.sweeper._unreferred
 
     async def upload_behind_it(suspects: Sequence[str]) -> Collection[str]:
@@ -412,7 +413,7 @@ async def test_bytes_that_are_uploaded_again_while_everything_is_looked_at_stay(
         return found
 
     monkeypatch.setattr(alone.sweeper, "_unreferred", upload_behind_it)
-    assert await alone.litter() == []
+    assert await alone.litter() == [f"{key}.direct"], "and its double goes"
 
 
 def after(monkeypatch: pytest.MonkeyPatch, stage: Stage, hours: float) -> None:
