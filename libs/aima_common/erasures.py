@@ -8,7 +8,9 @@ import datetime
 from typing import Any
 
 from aima_common.contracts.envelope import Envelope
+from aima_common.errors import StaleLeaseError
 from aima_common.ids import derive
+from aima_common.ports import Ports
 from aima_common.ports.documents import Documents
 
 
@@ -27,6 +29,18 @@ async def is_erased(documents: Documents, medium: str) -> bool:
     """Tell whether a medium is erased now, so that what an old message says of it is kept by nobody."""
     known = await documents.load("media", medium)
     return known is not None and known.state == "erased"
+
+
+async def keep(ports: Ports, medium: str, key: str, data: bytes) -> None:
+    """Store what was made of a medium, unless that was erased meanwhile: then nothing is kept.
+
+    Raises `StaleLeaseError` then, and whatever `Objects.put` does. Erasing removes objects after the medium says that
+    it is erased: whoever asks behind its write is either told, or has written before objects are removed.
+    """
+    await ports.objects.put(key, data)
+    if await is_erased(ports.documents, medium):
+        await ports.objects.delete(key)
+        raise StaleLeaseError(f"medium {medium} was erased meanwhile")
 
 
 async def covers(documents: Documents, tenant: str, medium: str, said_at: datetime.datetime) -> bool:

@@ -51,6 +51,13 @@ def medium_of_original(key: str) -> MediumId | None:
     return medium_id(TenantId(parts[1]), Sha256(sha256))
 
 
+def case_of(key: str) -> str | None:
+    """Name the case whose dossier lies under a key; None for other objects."""
+    parts = key.split("/")
+    return parts[3] if len(parts) > 4 and parts[2] == "dossiers" else None
+
+
 def is_result(key: str) -> bool:
     """Tell whether an analyzer's answer lies under a key."""
-    return key.split("/")[2:3] == ["results"]
+    parts = key.split("/")
+    return len(parts) > 4 and parts[2] == "results"

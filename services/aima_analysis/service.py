@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from aima_analysis.analyzers.analyzer import Analysis
 from aima_analysis.analyzers.description import Description
 from aima_analysis.embedding import Embedding
-from aima_common import object_keys
+from aima_common import erasures, object_keys
 from aima_common.contracts import messages as m
 from aima_common.contracts.base import Message
 from aima_common.contracts.codec import dumps
@@ -115,7 +115,7 @@ class AnalysisService:
         except ObjectMissingError:
             data, computed = dumps((await self._compute(held)).model_dump(mode="json")), True
             try:
-                await self._ports.objects.put(key, data)
+                await erasures.keep(self._ports, held.body["medium"], key, data)
             except ObjectExistsError:
                 # Somebody was faster, and floating point is not the same on every machine: the first answer stands.
                 data = await self._ports.objects.get(key)

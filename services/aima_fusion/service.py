@@ -175,7 +175,7 @@ class Fusion:
         sha256 = hashlib.sha256(data).hexdigest()
         key = object_keys.picture(tenant, picture.medium, sha256)
         reference = ObjectReference(key=key, sha256=sha256, size_bytes=len(data))
-        await self._ports.objects.put(reference.key, data)
+        await erasures.keep(self._ports, picture.medium, key, data)
         return reference
 
     async def _relate(self, tenant: str, picture: Picture, parts: Sequence[domain.FoundPart]) -> None:

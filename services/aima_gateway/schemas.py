@@ -277,7 +277,10 @@ SCHEMAS: dict[str, Json] = {
             "estimated_start_seconds": nullable(NUMBER),
             "start_interval_seconds": nullable({"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}),
             "deadline_outlook": nullable(
-                {"type": "string", "description": "Whether its deadline will be met; null without a deadline."}
+                {
+                    "type": "string",
+                    "description": "Whether its deadline will be met; null where none is set or nothing is known.",
+                }
             ),
             "placed_because": nullable(STRING),
         }

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from aima_common import object_keys
 from aima_common.contracts import messages as m
 from aima_common.contracts.codec import decode, dumps
 from aima_common.contracts.media import MediumType
@@ -26,8 +27,9 @@ async def analysed(doors: Any, state: str = "analysed") -> str:
     picture = Picture(medium=medium, run="run", type=MediumType.IMAGE, probe=STILL, findings=[FINDING])
     data = dumps(picture.model_dump(mode="json"))
     digest = hashlib.sha256(data).hexdigest()
-    await doors.ports.objects.put(f"t/default/pictures/{digest}", data)
-    reference = {"key": f"t/default/pictures/{digest}", "sha256": digest, "size_bytes": len(data)}
+    key = object_keys.picture("default", medium, digest)
+    await doors.ports.objects.put(key, data)
+    reference = {"key": key, "sha256": digest, "size_bytes": len(data)}
     body = {"medium": medium, "accepted_at": NOW.isoformat(), "parts_done": 1, "parts_total": 1, "reason": None}
     await doors.ports.documents.insert("runs", Insert("run", "default", state, body))
     gathered = {"medium": medium, "picture": reference}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aima_common import object_keys
 from aima_common.contracts import messages as m
 from aima_common.contracts.codec import dumps
 from aima_common.contracts.envelope import Envelope
@@ -53,7 +54,7 @@ class Desk:
             findings=[found],
         )
         data = dumps(result.model_dump(mode="json"))
-        key = f"t/{TENANT}/results/{result.key}"
+        key = object_keys.result(TENANT, result.medium, result.key)
         await self.stage.ports.objects.put(key, data)
         return ObjectReference(key=key, sha256=SHA, size_bytes=len(data))
 
@@ -249,7 +250,7 @@ async def still(stage: Stage, fusion: Fusion, medium: str, vector: list[float], 
         vectors=[FindingVector(space="images", vector=vector)],
     )
     data = dumps(result.model_dump(mode="json"))
-    key = f"t/{TENANT}/results/{result.key}"
+    key = object_keys.result(TENANT, result.medium, result.key)
     await stage.ports.objects.put(key, data)
     body: dict[str, Any] = {"medium": medium, "type": "image", "probe": STILL.model_dump(), "segments": []}
     await stage.ports.documents.delete("preparations", medium)

@@ -191,7 +191,7 @@ async def test_findings_are_shown_before_a_medium_is_finished(doors: Any) -> Non
     found = Finding(kind="text", start_seconds=0.0, end_seconds=0.0, text="HELLO", confidence=0.9, analyzer="ocr")
     result = Result(key="k1", medium=medium, segment=None, analyzer="ocr", analyzer_version="1", findings=[found])
     data = result.model_dump_json().encode()
-    reference = ObjectReference(key="t/default/results/k1", sha256=hashlib.sha256(data).hexdigest(), size_bytes=1)
+    reference = ObjectReference(key="t/default/results/film/k1", sha256=hashlib.sha256(data).hexdigest(), size_bytes=1)
     await doors.ports.objects.put(reference.key, data)
     await job_of(doors, "done", medium, "done", result=reference.model_dump(mode="json"))
     await job_of(doors, "waiting", medium)

@@ -116,14 +116,18 @@ async def test_a_job_that_the_scheduler_does_not_look_at_has_no_place(doors: Doo
     machine = {"cpus": 1.0, "memory_bytes": 1 << 30, "gpus": [], "seen_at": TIME.isoformat()}
     assert await doors.ports.documents.insert("machines", Insert("m1", "", "available", machine))
     needs = {"cpus": 1.0, "memory_bytes": 1 << 20, "gpus": 0}
-    for name in ("placed", "next", "also-next", "waits"):
+    for name in ("placed", "next", "also-next"):
         await job_of(doors, name, kind=JobKind.ANALYSE, needs=needs)
+    await job_of(doors, "waits", kind=JobKind.ANALYSE, needs=needs, deadline="2099-01-01T00:00:00+00:00")
     await dispatcher.place_all()
     await job_of(doors, "unseen", kind=JobKind.ANALYSE, needs=needs)
     async with asked_through(doors, dispatcher.explain) as gateway:
-        assert (await explained(gateway, "waits"))["position"] == 1
+        told = await explained(gateway, "waits")
+        assert told["position"] == 1
+        assert told["deadline_outlook"].endswith("how long such a job takes is not known yet")
         told = await explained(gateway, "unseen")
         assert (told["position"], told["blocked_by"]) == (None, [job_routes.NOT_LOOKED_AT])
+        assert told["deadline_outlook"] is None
         told = await explained(gateway, "placed")
         assert (told["position"], told["blocked_by"]) == (None, ["it waits for a free worker of machine m1"])
 

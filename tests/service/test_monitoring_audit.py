@@ -141,11 +141,11 @@ async def test_the_audit_goes_on_by_itself(stage: Stage, monkeypatch: pytest.Mon
 
 
 async def test_a_snapshot_sees_bytes_that_changed_under_their_name(stage: Stage, tmp_path: Path) -> None:
-    await stage.ports.objects.put("t/default/pictures/x", b"as it was")
-    one = (await take(stage.ports, read_bytes=True)).objects["t/default/pictures/x"]
-    async with stage.ports.objects.lend("t/default/pictures/x") as path:
+    await stage.ports.objects.put("t/default/pictures/film/x", b"as it was")
+    one = (await take(stage.ports, read_bytes=True)).objects["t/default/pictures/film/x"]
+    async with stage.ports.objects.lend("t/default/pictures/film/x") as path:
         Path(path).chmod(0o600)
         Path(path).write_bytes(b"as it is!")
-    other = (await take(stage.ports, read_bytes=True)).objects["t/default/pictures/x"]
+    other = (await take(stage.ports, read_bytes=True)).objects["t/default/pictures/film/x"]
     assert one.size_bytes == other.size_bytes
     assert one.sha256 != other.sha256

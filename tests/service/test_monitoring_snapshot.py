@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from aima_common import object_keys
 from aima_common.contracts.codec import dumps
 from aima_common.contracts.media import FindingVector, Result
 from aima_common.ports.documents import Change
@@ -16,7 +17,7 @@ from tests.service.stage import TENANT, Stage, staged
 
 KEPT = "11111111-1111-5111-8111-111111111111"
 GONE = "22222222-2222-5222-8222-222222222222"
-RESULT = f"t/{TENANT}/results/of-the-kept"
+RESULT = object_keys.result(TENANT, KEPT, "of-the-kept")
 VECTOR = [0.6, 0.8]
 CANARIES = {TENANT: ["segmentation"], "somebody else": ["segmentation"]}
 

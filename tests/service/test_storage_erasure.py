@@ -4,23 +4,25 @@ import asyncio
 import dataclasses
 import datetime
 import hashlib
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from aima_common import object_keys, pages
+from aima_common import erasures, object_keys, pages
 from aima_common.contracts import messages as m
 from aima_common.contracts.telling import tell
 from aima_common.contracts.topics import TOPICS, all_groups
+from aima_common.errors import StaleLeaseError
 from aima_common.ids import Sha256, TenantId, derive, medium_id
 from aima_common.ports.documents import Change, Document, Expect
+from aima_common.references import REFERRING
 from aima_monitoring import snapshot
 from aima_monitoring.invariants import check
 from aima_storage import service, sweeping
-from aima_storage.domain import OWNERS
+from aima_storage.domain import ASKED, OWNERS
 from aima_storage.service import Storage
 from aima_storage.sweeping import Sweeper
 from tests.service.pretended import Everyone, everyone
@@ -338,17 +340,33 @@ async def test_originals_behind_the_first_thousand_are_read_again_too(
 async def test_what_nobody_refers_to_is_swept_when_it_is_old_and_everything_else_stays(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = Alone(stage)
-    for key in ("originals/x", "pictures/orphan", "results/kept", "dossiers/case/orphan"):
-        await stage.ports.objects.put(f"t/{TENANT}/{key}", b'{"medium": "photo"}')
-    original = {"key": f"t/{TENANT}/originals/x", "sha256": "x", "size_bytes": 1}
-    await stage.put("media", "photo", "stored", object=original)
+    alone, digest = Alone(stage), hashlib.sha256(b"x").hexdigest()
+    photo = medium_id(TenantId(TENANT), Sha256(digest))
+    referred = {
+        "media": object_keys.original(TENANT, digest),
+        "pictures": object_keys.picture(TENANT, photo, "now"),
+        "preparations": object_keys.derivative(TENANT, photo, "frames"),
+        "dossiers": object_keys.dossier(TENANT, "case", "1", "html"),
+        "jobs": object_keys.derivative(TENANT, photo, "only a job says so"),
+        "locations": object_keys.derivative(TENANT, photo, "only the register says so"),
+    }
+    assert set(referred) == set(ASKED) == set(REFERRING)
+    for collection, key in referred.items():
+        identity = {"media": photo, "locations": derive("location", key)}.get(collection, f"of {collection}")
+        about = {"medium": photo, "case": "case", "kind": "derivative"}
+        await stage.put(collection, identity, "stored", reference={"key": key, "sha256": "x", "size_bytes": 1}, **about)
+    orphans = [
+        object_keys.derivative(TENANT, photo, "orphan"),
+        object_keys.dossier(TENANT, "case", "orphan", "html"),
+        object_keys.original(TENANT, "0" * 64),
+        object_keys.picture(TENANT, photo, "orphan"),
+    ]
+    kept = [object_keys.result(TENANT, photo, "kept to be found again"), f"t/{TENANT}/of/nobody knows whom"]
+    for key in (*referred.values(), *orphans, *kept):
+        await stage.ports.objects.put(key, b"bytes")
     assert await alone.litter() == []
     after(monkeypatch, stage, hours=25)
-    assert await alone.litter() == [
-        f"t/{TENANT}/dossiers/case/orphan",
-        f"t/{TENANT}/pictures/orphan",
-    ]
+    assert await alone.litter() == sorted(orphans)
 
 
 async def test_what_was_made_of_a_medium_while_it_was_erased_is_swept_soon(
@@ -367,13 +385,11 @@ async def test_what_was_made_of_a_medium_while_it_was_erased_is_swept_soon(
     ]
 
 
-async def test_many_objects_are_swept_a_part_at_a_time_and_all_of_them_in_the_end(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_many_objects_are_swept_a_part_at_a_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     alone, orphans = Alone(stage), []
     for number in range(12):
-        for kind in ("pictures", "dossiers/case", "derivatives/film"):
-            key = f"t/{TENANT}/{kind}/{number:02}"
+        for place in (object_keys.picture, object_keys.derivative):
+            key = place(TENANT, f"medium-{number}", "x")
             await stage.ports.objects.put(key, b"bytes")
             reference = {"key": key, "sha256": "x", "size_bytes": 5}
             if number % 3 == 0:
@@ -381,18 +397,15 @@ async def test_many_objects_are_swept_a_part_at_a_time_and_all_of_them_in_the_en
             elif number % 3 == 1:
                 await stage.put("locations", derive("location", key), "present", kind="derivative", **reference)
             else:
-                await stage.put("pictures", f"{kind} {number}", "complete", picture=reference)
+                await stage.put("pictures", key, "complete", medium=f"medium-{number}", picture=reference)
     after(monkeypatch, stage, hours=25)
     assert await alone.litter() == sorted(orphans), "the control: all of them at once"
-    monkeypatch.setattr(sweeping, "PAGE", 5)
-    monkeypatch.setattr(sweeping, "MOST_SUSPECTS", 4)
-    found = [await alone.litter() for _ in range(12)]
-    assert all(len(some) < len(orphans) for some in found)
-    assert {key for some in found for key in some} == set(orphans)
-    for _ in range(12):
-        await alone.sweeper.sweep()
+    monkeypatch.setattr(sweeping, "AT_A_TIME", 5)
+    monkeypatch.setattr(pages, "PAGE", 2)
+    assert await alone.litter() == sorted(orphans)
+    await alone.sweeper.sweep()
     left = {info.key async for info in stage.ports.objects.list("t/")}
-    assert (len(left), left & set(orphans)) == (36 - len(orphans), set())
+    assert (len(left), left & set(orphans)) == (24 - len(orphans), set())
 
 
 async def test_bytes_that_are_uploaded_again_while_everything_is_looked_at_stay(
@@ -404,16 +417,30 @@ async def test_bytes_that_are_uploaded_again_while_everything_is_looked_at_stay(
         await stage.ports.objects.put(lies, b"again")
     after(monkeypatch, stage, hours=25)
     assert await alone.litter() == [key, f"{key}.direct"], "the control: nobody has uploaded it again"
-    look = alone.sweeper._unreferred
+    look, looks = alone.sweeper._unreferred, []
 
-    async def upload_behind_it(suspects: Sequence[str]) -> Collection[str]:
-        found = await look(suspects)
-        medium = medium_id(TenantId(TENANT), Sha256(digest))
-        await stage.put("media", medium, "stored", object={"key": key, "sha256": digest, "size_bytes": 5})
+    async def upload_behind_it(keys: Iterable[str]) -> Sequence[str]:
+        looks.append(found := await look(keys))
+        if len(looks) == 1:
+            medium = medium_id(TenantId(TENANT), Sha256(digest))
+            await stage.put("media", medium, "stored", object={"key": key, "sha256": digest, "size_bytes": 5})
         return found
 
     monkeypatch.setattr(alone.sweeper, "_unreferred", upload_behind_it)
     assert await alone.litter() == [f"{key}.direct"], "and its double goes"
+    assert looks[0] == [key, f"{key}.direct"]
+
+
+async def test_nothing_is_kept_of_a_medium_that_was_erased_while_it_was_made(stage: Stage) -> None:
+    key = object_keys.result(TENANT, "film", "late")
+    await stage.put("media", "film", "stored")
+    await erasures.keep(stage.ports, "film", key, b"findings")
+    assert await stage.ports.objects.get(key) == b"findings", "the control"
+    await stage.ports.objects.delete(key)
+    await stage.ports.documents.transition("media", "film", change=Change("erased"))
+    with pytest.raises(StaleLeaseError, match="erased meanwhile"):
+        await erasures.keep(stage.ports, "film", key, b"findings")
+    assert await stage.ports.objects.info(key) is None
 
 
 def after(monkeypatch: pytest.MonkeyPatch, stage: Stage, hours: float) -> None:

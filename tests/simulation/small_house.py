@@ -31,7 +31,7 @@ PARTS = 2
 REAP_SECONDS = 5.0
 RESYNC_SECONDS = 15.0
 RUN_OPEN = ("accepted", "analysing")
-OBJECT = ObjectReference(key="t/default/results/r", sha256="a" * 64, size_bytes=1)
+OBJECT = ObjectReference(key="t/default/results/film/r", sha256="a" * 64, size_bytes=1)
 
 Handlers = Mapping[type[Message], Callable[[Envelope[Any]], Awaitable[None]]]
 Loops = Sequence[Callable[[], Awaitable[None]]]

@@ -303,8 +303,8 @@ def _draw_explanation(found: Mapping[str, Any]) -> None:
     if found["start_interval_seconds"] is not None:
         low, high = found["start_interval_seconds"]
         out.print(f"          four times in five between {low:.0f} and {high:.0f} s from now")
-    if found["deadline_outlook"]:
-        out.print(f"deadline  {escape(found['deadline_outlook'])}")
+    if outlook := found.get("deadline_outlook"):  # a gateway of an earlier version says nothing of it
+        out.print(f"deadline  {escape(outlook)}")
     for reason in found["blocked_by"]:
         out.print(f"because   {escape(reason)}")
     for remedy in found["would_help"]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aima_scheduler.deciders import placement
 from aima_scheduler.deciders.engine import Engine
 from aima_scheduler.deciders.fleet import Fleet
-from aima_scheduler.deciders.model import Job, Placement, Shape
+from aima_scheduler.deciders.model import Job, Mode, Placement, Shape
 from aima_scheduler.deciders.queue import place_of
 from aima_scheduler.deciders.reservation import Running
 from aima_scheduler.deciders.rooms import fits
@@ -94,12 +94,12 @@ def waiting_job(engine: Engine, job_id: str, now: float, rng: "random.Random | N
         reasons.append(f"it gave way to more urgent work {often}, and is done again from its beginning")
     start = estimate(engine, job, now, rng) if rng else None
     dimension = short.dimension if short else None
-    outlook = deadline_outlook(job, start, now)
+    outlook = deadline_outlook(job, start, now, engine.settings.ordering.mode)
     told = tuple(reasons), tuple(help_)
     return Explanation(job_id, position, len(engine.waiting), dimension, *told, blockers, start, outlook)
 
 
-def deadline_outlook(job: Job, start: Start | None, now: float) -> str | None:
+def deadline_outlook(job: Job, start: Start | None, now: float, mode: Mode = Mode.CORRECTED) -> str | None:
     """Say whether a job will meet its deadline, as far as durations are known; None for a job without one.
 
     One that nothing can meet any more is not refused: it counts for all that a deadline can (spec 4.1), and is told.
@@ -108,19 +108,21 @@ def deadline_outlook(job: Job, start: Start | None, now: float) -> str | None:
         return None
     left, takes = job.deadline - now, job.estimate
     if left <= 0:
-        return f"its deadline passed {-left:.0f} s ago; it counts for as much as a deadline can"
+        counts = "counts for nothing any more" if mode is Mode.SEED else "counts for as much as a deadline can"
+        return f"its deadline passed {-left:.0f} s ago; it {counts}"
     begins = f"its deadline is in {left:.0f} s"
     if takes is None:
         return f"{begins}; how long such a job takes is not known yet"
+    late = (start.middle if start else 0.0) + takes - left
     if takes > left:
-        return f"{begins}, and it takes about {takes:.0f} s: it can hardly be met, even if the job began now"
+        least = "about" if start else "at least"
+        return f"{begins}, and the job takes about {takes:.0f} s: it will be missed by {least} {late:.0f} s"
     if start is None:
-        return f"{begins}; it is met if the job begins within {left - takes:.0f} s"
-    late = start.middle + takes - left
+        return f"{begins}; it is met if the job begins within {-late:.0f} s"
     if late > 0:
         return f"{begins}; as things are it will be missed by about {late:.0f} s"
     if start.high + takes > left:
-        return f"{begins}; as things are it will be met by about {-late:.0f} s, and may be missed"
+        return f"{begins}; as things are it will just be met, and may be missed"
     return f"{begins}; as things are it will be met"
 
 

@@ -93,7 +93,7 @@ class Fleet:
         position = self._position.pop(machine_id)
         self._leave(position)
         self._listed = None
-        self._machines[position], self._layouts[position] = None, AWAY
+        self._machines[position], self._layouts[position], self._slots[position] = None, AWAY, {}
 
     def free(self, machine_id: str) -> Room:
         """Tell what is free on a machine; raise `KeyError` for one that is not here."""

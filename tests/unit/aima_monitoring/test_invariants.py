@@ -80,7 +80,7 @@ PLANTED: dict[str, tuple[str, Callable[[], Snapshot]]] = {
     "an object is gone": ("I7", lambda: with_objects(picture=None)),
     "an original is gone": ("I7", lambda: with_objects(original=None)),
     "an object is shorter": ("I7", lambda: with_objects(dossier=StoredObject(9, 50.0))),
-    "an object is nobody's": ("I7", lambda: with_object("t/default/pictures/x", StoredObject(1, DAY + 1))),
+    "an object is nobody's": ("I7", lambda: with_object("t/default/pictures/film/x", StoredObject(1, DAY + 1))),
     "a vector is not there": ("I8", lambda: changed(missing_vectors=["images/x"])),
     "the outbox is not empty at rest": ("I9", lambda: changed(outbox_written_at=[ago(1)])),
     "the outbox waits for too long": (
@@ -233,8 +233,12 @@ HARMLESS: dict[str, Callable[[], Snapshot]] = {
     "a history whose beginning was dropped": lambda: with_history(
         *(line(n, "open", "open", 0, 99) for n in range(500, 502 + CUT_AFTER)), collection="rollups"
     ),
-    "an object that is about to be referred to": lambda: with_object("t/default/pictures/x", StoredObject(1, 60.0)),
-    "a result that is kept to be found again": lambda: with_object("t/default/results/x", StoredObject(1, 9 * DAY)),
+    "an object that is about to be referred to": lambda: with_object(
+        "t/default/pictures/film/x", StoredObject(1, 60.0)
+    ),
+    "a result that is kept to be found again": lambda: with_object(
+        "t/default/results/film/x", StoredObject(1, 9 * DAY)
+    ),
     "bytes that nobody read": lambda: with_objects(original=StoredObject(10, 50.0, None)),
     "an outbox entry on its way": lambda: changed(outbox_written_at=[ago(1)], at_rest=False),
     "a lag while work goes on": lambda: changed(lag={"dossier": 7}, at_rest=False),

@@ -1,4 +1,7 @@
-"""Whatever happens, the engine decides what a scheduler of fifty lines decides that looks at everything."""
+"""Whatever happens, the engine decides what a scheduler of fifty lines decides that looks at everything.
+
+By first fit and by the document's order, with fair shares; what is kept free, and who gives way, is tested elsewhere.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,11 +1,13 @@
 """Where a shape fits: never beyond what there is, on GPUs that meet all together, as a naive search would find it."""
 
 import dataclasses
+import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aima_scheduler.deciders import fleet as fleets
 from aima_scheduler.deciders import placement
 from aima_scheduler.deciders.fleet import Fleet
 from aima_scheduler.deciders.model import WHOLE_GPU, Gpu, Machine, Shape, Slot
@@ -127,3 +129,36 @@ def test_what_cannot_be_taken_is_refused_and_changes_nothing(slots: list[Slot]) 
     fleet.take(Shape(1_000, 512), [Slot("m")])
     with pytest.raises(ValueError, match="would have"):
         fleet.take(Shape(1_000, 512), [Slot("m")])
+
+
+def test_a_fleet_that_forgets_its_rooms_goes_on_as_one_that_remembers_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, known = random.Random(5), [Machine(f"m{number}", 8_000, 65_536, (T4, A100)) for number in range(4)]
+    wanted = [
+        Shape(500, 512),
+        Shape(1_500, 4_096),
+        Shape(500, 512, 1, 250),
+        Shape(500, 512, 2),
+        Shape(700, 600, 1, 300),
+    ]
+    forgetful, remembers = Fleet(known), Fleet(known)
+    catalogues, running = {id(forgetful.catalogue): forgetful.catalogue}, list[tuple[Shape, tuple[Slot, ...]]]()
+    for _ in range(4_000):
+        shape = rng.choice(wanted)
+        monkeypatch.setattr(fleets, "MOST_ROOMS", 1_000_000)
+        expected = placement.find(remembers, shape)
+        if expected is not None:
+            remembers.take(shape, expected)
+        monkeypatch.setattr(fleets, "MOST_ROOMS", -1_000_000)
+        found = placement.find(forgetful, shape)
+        assert found == expected
+        if found is not None:
+            forgetful.take(shape, found)
+            running.append((shape, found))
+        while running and (found is None or rng.random() < 0.4):
+            ended, slots = running.pop(rng.randrange(len(running)))
+            for one in (forgetful, remembers):
+                one.release(ended, slots)
+            found = slots
+        catalogues[id(forgetful.catalogue)] = forgetful.catalogue
+    assert len(catalogues) > 3, "the control: rooms were forgotten"
+    assert [forgetful.free(one.id) for one in known] == [remembers.free(one.id) for one in known]
