@@ -1,10 +1,10 @@
 """Who must have erased a medium before its bytes may go, and what counts as an orphan. Pure."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from aima_common import object_keys
 from aima_common.ids import derive
-from aima_common.ports.documents import Where
 
 OWNERS = frozenset({"upload", "preprocessing", "scheduler", "fusion", "dossier"})
 """Services that own documents, vectors or passages about a medium."""
@@ -29,7 +29,7 @@ def is_named(key: str) -> bool:
     return _medium(key) is not None or object_keys.case_of(key) is not None
 
 
-def where_referred(collection: str, keys: Collection[str]) -> Where | None:
+def where_referred(collection: str, keys: Collection[str]) -> Mapping[str, Any] | None:
     """Tell which documents of a collection can refer to any of these objects; None where none can."""
     if collection == "locations":
         return {"id": [derive("location", key) for key in keys]} if keys else None
