@@ -13,7 +13,7 @@ from referencing.jsonschema import DRAFT202012
 
 from aima_common.contracts import __main__ as generator
 
-REPORTS = ("crash_report", "cluster_report", "cluster_report_200", "heart_report")
+REPORTS = ("crash_report", "cluster_report", "heart_report")
 MEASURED = {"benchmarks", *(f"{name}.{form}" for name in REPORTS for form in ("json", "md"))}
 """Written by the campaigns of `make chaos` and by measurements, not by the contracts."""
 
