@@ -133,7 +133,7 @@ def explain(
     job: Annotated[str, typer.Argument(help="A job's id, as `aima jobs` lists it.")],
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Tell why a job waits, what would help, when it will start; or why it went where it went.
+    """Tell why a job waits, what would help, when it starts, if it meets its deadline; or why it went where it went.
 
     Example: aima explain 3f0c…
     """
