@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from aima_common.ports.documents import Document
 
-REFERRING = ("media", "preparations", "jobs", "pictures", "dossiers", "locations")
-"""Collections whose documents refer to objects."""
+REFERRING = ("locations", "media", "pictures", "preparations", "dossiers", "jobs")
+"""Collections whose documents refer to objects: those first that know most of them, last the one that has most."""
 
 LETTING_GO = frozenset({"erased", "missing", "quarantined"})
 """States in which a document no longer answers for what it names."""

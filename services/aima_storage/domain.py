@@ -15,9 +15,6 @@ ORPHAN_SECONDS = 24 * 3600.0
 LATE_SECONDS = 120.0
 """Whoever still worked on a medium when it was erased has been fenced by then (four times the lease)."""
 
-ASKED = ("locations", "media", "pictures", "preparations", "dossiers", "jobs")
-"""Collections whose documents refer to objects; those first that know most of them, and last the one that has most."""
-
 
 def all_erased(owners: Iterable[str]) -> bool:
     """Tell whether every owner has erased its part."""

@@ -9,7 +9,7 @@ from aima_common.object_keys import is_result, medium_of
 from aima_common.pages import every
 from aima_common.ports import Ports
 from aima_common.ports.objects import ObjectInfo
-from aima_common.references import references
+from aima_common.references import REFERRING, references
 from aima_storage import domain
 
 EVERY_SECONDS = 3600.0
@@ -74,7 +74,7 @@ class Sweeper:
     async def _unreferred(self, keys: Iterable[str]) -> Sequence[str]:
         """Choose the objects that no document about their medium or case refers to."""
         left = dict.fromkeys(keys)
-        for collection in domain.ASKED:
+        for collection in REFERRING:
             if where := domain.where_referred(collection, left):
                 async for document in every(self._documents, collection, where):
                     for key in references({collection: [document]}):

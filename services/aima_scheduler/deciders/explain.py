@@ -95,8 +95,9 @@ def waiting_job(engine: Engine, job_id: str, now: float, rng: "random.Random | N
     start = estimate(engine, job, now, rng) if rng else None
     dimension = short.dimension if short else None
     outlook = deadline_outlook(job, start, now, engine.settings.ordering.mode)
-    told = tuple(reasons), tuple(help_)
-    return Explanation(job_id, position, len(engine.waiting), dimension, *told, blockers, start, outlook)
+    return Explanation(
+        job_id, position, len(engine.waiting), dimension, tuple(reasons), tuple(help_), blockers, start, outlook
+    )
 
 
 def deadline_outlook(job: Job, start: Start | None, now: float, mode: Mode = Mode.CORRECTED) -> str | None:
