@@ -1,6 +1,7 @@
 """A process that consumes until nothing is left, and that one record kills.
 
-`<folder> <medium that kills> [forgetful] [slow]`; a slow one tells each record that it has handled.
+`<folder> <medium that kills> [forgetful] [slow] [uncommitted]`; a slow one tells each record that it has handled, and
+none of the commits of an uncommitted one arrives.
 """
 
 import asyncio
@@ -14,9 +15,10 @@ from aima_common import wiring
 from aima_common.contracts import messages as m
 from aima_common.contracts.envelope import Envelope
 from aima_common.contracts.topics import BY_MESSAGE
-from aima_common.ports.bus import Partition
+from aima_common.ports.bus import Partition, Subscription
 from aima_common.ports.documents import Insert
 from aima_common.runtime.consumer import Consumer
+from aima_common.runtime.in_flight import InFlight
 from aima_common.runtime.journal import Beginning, Journal
 
 SERVICE = "tester"
@@ -29,6 +31,13 @@ class Forgetful(Journal):
     async def begin(self, partition: Partition, first: int, end: int) -> Beginning:
         await super().begin(partition, first, end)
         return Beginning()
+
+
+class Uncommitted(Consumer):
+    """Dies before the first of its commits arrives."""
+
+    async def _commit_done(self, subscription: Subscription, in_flight: InFlight) -> None:
+        pass
 
 
 async def main(folder: str, poison: str, *options: str) -> None:
@@ -45,7 +54,8 @@ async def main(folder: str, poison: str, *options: str) -> None:
                 sys.stdout.flush()
 
         journal = Forgetful(ports.documents, SERVICE) if "forgetful" in options else None
-        life = asyncio.create_task(Consumer(ports, SERVICE, {m.MediumErased: handle}, journal=journal).run())
+        kind = Uncommitted if "uncommitted" in options else Consumer
+        life = asyncio.create_task(kind(ports, SERVICE, {m.MediumErased: handle}, journal=journal).run())
         while await ports.bus.lag(SERVICE, [TOPIC]):
             await asyncio.sleep(0.02)
         life.cancel()

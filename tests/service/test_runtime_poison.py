@@ -54,6 +54,19 @@ async def test_a_record_that_kills_is_set_aside_after_three_deaths_and_all_other
     assert handled == set(media) - {poison}
 
 
+@pytest.mark.parametrize("place", range(2))
+async def test_what_survived_is_not_blamed_for_the_next_death_though_its_commit_came_too_late(
+    tmp_path: Path, place: int
+) -> None:
+    media = await publish(tmp_path)
+    ends = [consume(tmp_path, media[place], "uncommitted") for _ in range(DEATHS)]
+    assert ends == [-signal.SIGKILL] * DEATHS
+    assert consume(tmp_path, media[place]) == 0
+    async with staged(tmp_path) as stage:
+        letters = [letter.body["key"] for letter in await stage.all("dead_letters")]
+    assert letters == [media[place]]
+
+
 async def test_without_what_was_written_down_it_kills_for_ever(tmp_path: Path) -> None:
     media = await publish(tmp_path)
     assert [consume(tmp_path, media[0], "forgetful") for _ in range(5)] == [-signal.SIGKILL] * 5
