@@ -23,8 +23,10 @@ class Companions(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         path = PurePath(nodeid.partition("::")[0])
-        if "browser" in path.parts or "journey" in path.parts or "cluster" in path.name:
+        if "browser" in path.parts or "journey" in path.parts:
             return "the demo case"
+        if "cluster" in path.name:
+            return "the cluster"
         if "connected" in path.parts or "contract" in path.parts:
             return "the servers"
         return str(path)
