@@ -221,7 +221,9 @@ async def test_strangers_and_revoked_keys_are_told_nothing(house: RunningAima, t
         async with house.client(made["token"]) as reader:
             assert (await reader.case(tenants[0].case))["id"] == tenants[0].case, "the control: the key works"
         await operator.revoke_key(made["id"])
-    for key in (made["token"], "", "aima_local_0000", tenants[0].key[:-1] + "x"):
+    right = tenants[0].key
+    mistyped = right[:-1] + ("y" if right.endswith("x") else "x")
+    for key in (made["token"], "", "aima_local_0000", mistyped):
         async with house.client(key) as stranger:
             with pytest.raises(ProblemError) as refused:
                 await stranger.case(tenants[0].case)
