@@ -27,7 +27,7 @@ from aima_common.settings import StoreSettings
 from aima_monitoring import snapshot
 from aima_monitoring.evidence import Footprint, Sent, Snapshot
 from aima_monitoring.invariants import Violation, check
-from tests.chaos.cluster_media import Picture, pictures
+from tests.chaos.cluster_media import SmallFile, small_files
 from tests.chaos.damages import Damage
 from tests.chaos.footprint import footprint
 from tests.chaos.proxy import Proxy
@@ -46,7 +46,7 @@ SENDERS = 4
 
 TENANT = "default"
 
-ECHO = {"AIMA_ANALYZERS": "echo", "AIMA_SLOTS": "2", "AIMA_LOG_LEVEL": "WARNING"}
+ECHO = {"AIMA_ANALYZERS": "echo,voice", "AIMA_SLOTS": "2", "AIMA_LOG_LEVEL": "WARNING"}
 """Work that costs nothing, so that what is tested is who does it, and once."""
 
 
@@ -57,7 +57,7 @@ class Book:
     case: str
     sent: list[Sent] = field(default_factory=list)
     drawn: int = 0
-    """Pictures that were made for it so far."""
+    """Files that were made for it so far."""
     canary: str = ""
     """The item of the first picture, whose size is nobody else's: once it is erased its label must not be found."""
 
@@ -113,7 +113,7 @@ class Ground:
         self._known: set[Violation] = set()
         self._book = Book("")
         """Of the case that was opened last."""
-        self._turned_away: Picture | None = None
+        self._turned_away: SmallFile | None = None
         """What `upload_once` has to ask for again."""
         self._canary = ("", "")
         """The medium whose erasure comes next, and its label."""
@@ -147,46 +147,46 @@ class Ground:
             return "without an answer"
 
     async def upload_once(self, number: int, rng: random.Random) -> str:
-        """Ask without any patience that one more picture be taken in; tell in words how it was answered.
+        """Ask without any patience that one more file be taken in; tell in words how it was answered.
 
         One that is turned away is the next one to be asked for.
         """
         book = self._book
-        picture = self._turned_away or self._draw(book, 1, rng)[0]
-        self._turned_away = picture
-        content = await sending.digest(picture.path)
-        named = {"case": book.case, "file_name": picture.path.name, "sha256": picture.sha256}
+        file = self._turned_away or self._draw(book, 1, rng)[0]
+        self._turned_away = file
+        content = await sending.digest(file.path)
+        named = {"case": book.case, "file_name": file.path.name, "sha256": file.sha256}
         headers = {
             "Authorization": f"Bearer {self._key}",
-            "Idempotency-Key": sending.idempotency_key(book.case, picture.path, content),
+            "Idempotency-Key": sending.idempotency_key(book.case, file.path, content),
             "Content-Type": "application/octet-stream",
         }
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_SECONDS), headers=headers) as session,
-                session.post(f"{self._url(number)}/v1/uploads", params=named, data=picture.path.read_bytes()) as answer,
+                session.post(f"{self._url(number)}/v1/uploads", params=named, data=file.path.read_bytes()) as answer,
             ):
                 if answer.status < http.HTTPStatus.BAD_REQUEST:
                     item = str((await answer.json())["item"])
-                    book.sent.append(Sent(book.case, picture.path.name, "ok", item, picture.sha256))
+                    book.sent.append(Sent(book.case, file.path.name, "ok", item, file.sha256))
                     self._turned_away = None
                     return TAKEN
-                book.sent.append(Sent(book.case, picture.path.name, "fail", sha256=picture.sha256))
+                book.sent.append(Sent(book.case, file.path.name, "fail", sha256=file.sha256))
                 told = answer.status == http.HTTPStatus.SERVICE_UNAVAILABLE and "Retry-After" in answer.headers
                 return TURNED_AWAY if told else f"answered {answer.status}"
         except (aiohttp.ClientError, TimeoutError):
-            book.sent.append(Sent(book.case, picture.path.name, "unknown", sha256=picture.sha256))
+            book.sent.append(Sent(book.case, file.path.name, "unknown", sha256=file.sha256))
             return "without an answer"
 
     async def send_waiting(self) -> None:
         """Send what `upload_once` was not given an item for, until it is acknowledged."""
-        picture, self._turned_away = self._turned_away, None
-        if picture:
-            await self._send(self._book, picture, 0)
+        file, self._turned_away = self._turned_away, None
+        if file:
+            await self._send(self._book, file, 0)
 
-    def _draw(self, book: Book, count: int, rng: random.Random) -> Sequence[Picture]:
+    def _draw(self, book: Book, count: int, rng: random.Random) -> Sequence[SmallFile]:
         first, book.drawn = book.drawn, book.drawn + count
-        return pictures(self._folder, book.case, count, rng, first)
+        return small_files(self._folder, book.case, count, rng, first)
 
     def _url(self, number: int) -> str:
         gateways = self.cluster.of("gateway")
@@ -199,14 +199,14 @@ class Ground:
             return self._book
 
     async def send(self, book: Book, count: int, rng: random.Random, pause_seconds: float) -> None:
-        """Upload so many pictures, several at a time and each until it is acknowledged."""
+        """Upload so many files, several at a time and each until it is acknowledged."""
         first = book.drawn
         waiting = list(enumerate(self._draw(book, count, rng), first))
 
         async def sender() -> None:
             while waiting:
-                number, picture = waiting.pop(0)
-                item = await self._send(book, picture, number)
+                number, file = waiting.pop(0)
+                item = await self._send(book, file, number)
                 book.canary = book.canary if number else item
                 await asyncio.sleep(rng.uniform(0, 2 * pause_seconds))
 
@@ -312,16 +312,16 @@ class Ground:
             return False
         return True
 
-    async def _send(self, book: Book, picture: Picture, number: int) -> str:
+    async def _send(self, book: Book, file: SmallFile, number: int) -> str:
         while True:
             try:
                 async with asyncio.timeout(ASK_SECONDS), self.client(number) as client:
-                    told = await client.upload(book.case, picture.path)
+                    told = await client.upload(book.case, file.path)
             except (ClientError, OSError, TimeoutError):
-                book.sent.append(Sent(book.case, picture.path.name, "unknown", sha256=picture.sha256))
+                book.sent.append(Sent(book.case, file.path.name, "unknown", sha256=file.sha256))
             else:
                 item = str(told["item"])
-                book.sent.append(Sent(book.case, picture.path.name, "ok", item, picture.sha256))
+                book.sent.append(Sent(book.case, file.path.name, "ok", item, file.sha256))
                 return item
             number += 1
             await asyncio.sleep(0.3)

@@ -21,10 +21,10 @@ from tests.chaos.cluster_report import Matrix, Round, write
 REPORT = Path("docs/generated/cluster_report.md")
 REPLICAS = {
     **dict.fromkeys(("gateway", "upload", "preprocessing", "analysis-image", "fusion"), 2),
-    **dict.fromkeys(("gpu_manager", "dossier", "storage", "monitoring"), 1),
+    **dict.fromkeys(("analysis-video", "analysis-audio", "gpu_manager", "dossier", "storage", "monitoring"), 1),
     "scheduler": 3,
 }
-"""Pictures only, so one lane; three schedulers at once all the time."""
+"""Mostly pictures, so two of their lane; three schedulers at once all the time."""
 
 SESSION_SECONDS = 10
 """How long Kafka waits for a member that died; 45 s by default, which would be most of the time of every round."""

@@ -16,13 +16,15 @@ from tests.chaos.cluster_faults import (
     together,
 )
 from tests.chaos.cluster_lines import black_hole, lost_replies, reset, slow
-from tests.chaos.cluster_stops import stop_all, stop_holder, stop_leader
+from tests.chaos.cluster_stops import kill_holder, stop_all, stop_holder, stop_leader
 
 SERVICES = (
     *("gateway", "upload", "preprocessing", "scheduler", "gpu_manager", "analysis-image"),
     *("fusion", "dossier", "storage", "monitoring"),
 )
 HOLDERS = ("analysis-image", "preprocessing", "fusion")
+SELDOM = ("analysis-video", "analysis-audio")
+"""Lanes with a job now and then: a death at any other moment would prove nothing."""
 SERVERS = ("kafka", "mongod", "s3", "vectors")
 PROXIED = ("kafka", "mongod", "s3")
 
@@ -35,6 +37,7 @@ def everything() -> Sequence[Fault]:
         DUPLICATES,
         REPLAY,
         *(kill(service) for service in SERVICES if service != "analysis-image"),
+        *(kill_holder(lane) for lane in SELDOM),
         *(stop_holder(service) for service in HOLDERS),
         stop_leader(),
         stop_all("scheduler"),

@@ -122,8 +122,9 @@ def as_markdown(matrix: Matrix, command: str) -> str:
     lines = [
         "# A cluster under faults",
         "",
-        f"Made by `{command}`; do not edit. For every fault a case of small pictures was uploaded through two gateways",
-        "while the fault was inflicted; when all had come to rest, the auditor's checker (I1 to I18) read the stores.",
+        f"Made by `{command}`; do not edit. For every fault a case of small files, most of them pictures, was sent",
+        "through two gateways while the fault was inflicted; when all had come to rest, the checker (I1 to I18) read",
+        "the stores.",
         "A fault that cannot prove that it happened is a failure. The control of a round: what the fault could have",
         "done was done to what the checker had just seen, and it found that by the rule that is named.",
         "",

@@ -1,4 +1,4 @@
-"""Processes that stand still for longer than their leases, and come back too late: SIGSTOP, then SIGCONT."""
+"""Processes that are met with a job in hand: they stand still for longer than its lease and come back, or they die."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import datetime
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import aiohttp
@@ -52,12 +52,6 @@ def stop_all(kind: str, seconds: float = 2 * LEASE_SECONDS) -> Fault:
 def stop_holder(kind: str, seconds: float = 2 * LEASE_SECONDS) -> Fault:
     """Stop the one process of a service that holds a job, until another has taken the job over."""
 
-    async def prepare(ground: Ground) -> str:
-        process = ground.cluster.of(kind)[0]
-        member = process.member
-        await process.restart(replace(member, arguments=("-m", "tests.chaos.lingering", member.module)))
-        return f"{member.name} commits late"
-
     async def inflict(ground: Ground, rng: random.Random) -> str:
         process = ground.cluster.of(kind)[0]
         try:
@@ -65,7 +59,43 @@ def stop_holder(kind: str, seconds: float = 2 * LEASE_SECONDS) -> Fault:
         finally:
             await process.restart()
 
-    return Fault(f"SIGSTOP one {kind} that holds a job", inflict, prepare=prepare, threatens=(LATE_WRITE, HELD_TWICE))
+    return Fault(
+        f"SIGSTOP one {kind} that holds a job",
+        inflict,
+        prepare=_commits_late(kind),
+        threatens=(LATE_WRITE, HELD_TWICE),
+    )
+
+
+def kill_holder(kind: str) -> Fault:
+    """SIGKILL the one process of a service that holds a job: somebody has to begin the job again."""
+
+    async def inflict(ground: Ground, rng: random.Random) -> str:
+        process = ground.cluster.of(kind)[0]
+        died = process.deaths
+        try:
+            return await _survived(ground, process, rng)
+        finally:
+            if process.deaths == died:
+                await process.restart()
+
+    return Fault(
+        f"kill -9 {kind} that holds a job",
+        inflict,
+        prepare=_commits_late(kind),
+        lasting=True,
+        threatens=(HELD_TWICE, UNENDED),
+    )
+
+
+def _commits_late(kind: str) -> Callable[[Ground], Awaitable[str]]:
+    async def prepare(ground: Ground) -> str:
+        process = ground.cluster.of(kind)[0]
+        member = process.member
+        await process.restart(replace(member, arguments=("-m", "tests.chaos.lingering", member.module)))
+        return f"{member.name} commits late"
+
+    return prepare
 
 
 def stop_leader(seconds: float = 2 * LEASE_SECONDS) -> Fault:
@@ -117,6 +147,23 @@ async def _outlived(ground: Ground, process: Process, seconds: float, rng: rando
         f"{process.member.name} stood still for {seconds:.0f} s or more with {len(held)} jobs; {len(taken)} were taken"
         f" over before it went on ({others}); {late:.0f} late commits were refused"
     )
+
+
+async def _survived(ground: Ground, process: Process, rng: random.Random) -> str:
+    """Kill a process with a job, and see the job begun again."""
+    async with ground.stores() as ports:
+        async with contextlib.AsyncExitStack() as stopped:
+            held = await _caught(ports, process, stopped, rng)
+            died = process.deaths
+            process.signal(signal.SIGKILL)
+            until = time.monotonic() + LEASE_SECONDS + LATER_SECONDS
+            while len(taken := await _taken_over(ports, held)) < len(held) and time.monotonic() < until:
+                await asyncio.sleep(0.5)
+        require(process.deaths > died, f"{process.member.name} did not die")
+        await process.until_ready()
+        require(len(taken) == len(held), f"only {len(taken)} of {len(held)} jobs were begun again")
+    others = ", ".join(sorted({_name_of(ground, job) for job in taken if job.holder})) or "done by then"
+    return f"{process.member.name} died with {len(held)} jobs in hand; all of them were begun again ({others})"
 
 
 async def _caught(
