@@ -142,10 +142,9 @@ async def _outlived(ground: Ground, process: Process, seconds: float, rng: rando
         while (late := await _refusals(process) - refused) < len(taken) and time.monotonic() < until:
             await asyncio.sleep(0.2)
         require(late > 0, f"no late commit of {process.member.name} was refused")
-    others = ", ".join(sorted({_name_of(ground, job) for job in taken if job.holder})) or "done by then"
     return (
         f"{process.member.name} stood still for {seconds:.0f} s or more with {len(held)} jobs; {len(taken)} were taken"
-        f" over before it went on ({others}); {late:.0f} late commits were refused"
+        f" over before it went on ({_names(ground, taken)}); {late:.0f} late commits were refused"
     )
 
 
@@ -162,8 +161,8 @@ async def _survived(ground: Ground, process: Process, rng: random.Random) -> str
         require(process.deaths > died, f"{process.member.name} did not die")
         await process.until_ready()
         require(len(taken) == len(held), f"only {len(taken)} of {len(held)} jobs were begun again")
-    others = ", ".join(sorted({_name_of(ground, job) for job in taken if job.holder})) or "done by then"
-    return f"{process.member.name} died with {len(held)} jobs in hand; all of them were begun again ({others})"
+    began = _names(ground, taken)
+    return f"{process.member.name} died with {len(held)} jobs in hand; all of them were begun again ({began})"
 
 
 async def _caught(
@@ -227,6 +226,10 @@ def _is(process: Process, held: Document) -> bool:
 def _name_of(ground: Ground, held: Document) -> str:
     names = [name for name, process in ground.cluster.processes.items() if _is(process, held)]
     return names[0] if names else "another one"
+
+
+def _names(ground: Ground, held: Sequence[Document]) -> str:
+    return ", ".join(sorted({_name_of(ground, job) for job in held if job.holder})) or "done by then"
 
 
 @contextlib.asynccontextmanager
