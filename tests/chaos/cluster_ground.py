@@ -47,7 +47,7 @@ SENDERS = 4
 TENANT = "default"
 
 ECHO = {"AIMA_ANALYZERS": "echo,voice", "AIMA_SLOTS": "2", "AIMA_LOG_LEVEL": "WARNING"}
-"""Work that costs nothing, so that what is tested is who does it, and once."""
+"""Work that costs next to nothing, in every lane, so that what is tested is who does it, and once."""
 
 
 @dataclass

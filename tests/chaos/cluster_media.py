@@ -23,7 +23,7 @@ CANARY_PIXELS = (150, 400)
 """Least and most pixels, each way, of the first picture of a case: it has as many bytes as no other."""
 
 EVERY = 20
-"""Files from one film, or recording, to the next: one decoder's work for each would be most of a round."""
+"""Files from one film, or recording, to the next: pictures cost least, and what is tested is who does the work."""
 
 FILM_FRAMES, FRAMES_PER_SECOND = 6, 3
 RECORDING_SAMPLES, SAMPLES_PER_SECOND = 24_000, 16_000

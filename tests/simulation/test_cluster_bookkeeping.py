@@ -3,14 +3,20 @@
 import dataclasses
 import datetime
 import json
+import random
+from collections import Counter
+from pathlib import Path
 
+import av
 import pytest
 
+from aima_cluster.plan import REPLICAS
 from aima_common.ports.documents import Document
 from aima_monitoring.invariants import Snapshot, Violation, check
 from tests.chaos.cluster_crashes import WHERE
 from tests.chaos.cluster_ground import Found
 from tests.chaos.cluster_lines import WRITES
+from tests.chaos.cluster_media import EVERY, FILM_FRAMES, RECORDING_SAMPLES, small_files
 from tests.chaos.cluster_plan import everything, selection
 from tests.chaos.cluster_report import Matrix, Round, as_dict, as_markdown
 from tests.chaos.controls import Control
@@ -88,6 +94,21 @@ def test_every_fault_has_a_name_of_its_own_and_every_point_of_a_crash_is_visited
     assert set(WHERE) == set(POINTS)
     assert all(fault.threatens for fault in (*everything(), *selection()))
     assert {f"crash {point}" for point in POINTS} <= set(names)
+
+
+def test_every_kind_of_process_of_a_cluster_is_killed() -> None:
+    killed = {fault.name.split()[2] for fault in everything() if fault.name.startswith("kill -9 ")}
+    assert killed == set(REPLICAS)
+
+
+def test_the_files_of_a_case_are_pictures_and_now_and_then_a_film_and_a_recording(tmp_path: Path) -> None:
+    files = small_files(tmp_path, "case", 2 * EVERY, random.Random(1))
+    assert Counter(file.path.suffix for file in files) == {".png": 2 * EVERY - 4, ".mp4": 2, ".wav": 2}
+    assert len({file.sha256 for file in files}) == len(files)
+    with av.open(str(next(file.path for file in files if file.path.suffix == ".mp4"))) as film:
+        assert len(list(film.decode(video=0))) == FILM_FRAMES
+    with av.open(str(next(file.path for file in files if file.path.suffix == ".wav"))) as recording:
+        assert sum(frame.samples for frame in recording.decode(audio=0)) == RECORDING_SAMPLES
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ class Consumer:
             return
         await self._insist(lambda: self._journal.alone(partition, delivery.offset), "writing_down_waits")
         await self.handle(delivery, lambda: self._journal.survived(partition))
-        # Its commit may come later than the death over a record of another partition, which is looked at next.
+        # Whatever became of it, it did no harm; its commit may come too late to say so, as other records are next.
         await self._insist(lambda: self._journal.survived(partition), "writing_down_waits")
 
     async def handle(self, delivery: Delivery, survived: Survived | None = None) -> None:
