@@ -7,9 +7,8 @@ UV := $(BIN)/uv
 DEMO ?= demo
 CLUSTER_DEMO ?= cluster-demo
 PYTEST_ARGS ?=
-# Three processes share the tests, as most of them wait for something; each has servers of its own, and what shares a
-# server stays together (tests/conftest.py).
-TOGETHER ?= --numprocesses 3 --no-loadscope-reorder
+# Two processes share the tests, each with servers of its own; what shares a server stays together (tests/conftest.py).
+TOGETHER ?= --numprocesses 2 --no-loadscope-reorder
 
 # A cluster starts dozens of processes. Where bytecode may not be kept, each compiles all it imports: 2.2 s instead of 1.0.
 unexport PYTHONDONTWRITEBYTECODE

@@ -23,10 +23,8 @@ class Companions(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         path = PurePath(nodeid.partition("::")[0])
-        if "browser" in path.parts or "journey" in path.parts:
+        if "browser" in path.parts or "journey" in path.parts or "cluster" in path.name:
             return "the demo case"
-        if "cluster" in path.name:
-            return "the cluster"
         if "connected" in path.parts or "contract" in path.parts:
             return "the servers"
         return str(path)
